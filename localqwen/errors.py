@@ -1,0 +1,33 @@
+"""The errors a person sees.
+
+Every message is one sentence that says what went wrong, where, and what to do about it. The command line prints it
+after ``localqwen:`` and exits with :attr:`LocalqwenError.exit_code`; the server puts it into an OpenAI error object.
+"""
+
+from __future__ import annotations
+
+
+class LocalqwenError(Exception):
+    """A failure that the program expects and can explain."""
+
+    exit_code = 1
+
+
+class ModelNotFoundError(LocalqwenError):
+    """A MODEL argument names neither a file, nor an installed model, nor a card of the catalogue."""
+
+
+class InvalidModelError(LocalqwenError):
+    """A file is no GGUF that llama.cpp can run."""
+
+
+class OutOfMemoryError(LocalqwenError):
+    """The model, its KV cache and its compute buffers need more memory than there is."""
+
+
+class PromptTooLongError(LocalqwenError):
+    """A prompt does not fit into the context window."""
+
+
+class ServerError(LocalqwenError):
+    """An OpenAI-compatible server answered with an error, went away, or cannot be reached."""

@@ -1,0 +1,70 @@
+"""What happens while a model loads and answers, as small frozen values.
+
+The engine emits these, the server writes them as OpenAI chunks and extra server-sent events, the client turns them
+back, and the transcript is built from them. This module imports nothing, so that every layer can share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Weights are being read; ``progress`` runs from 0 to 1."""
+
+    progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model answers requests. ``context`` is its window in tokens."""
+
+    model: str
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """``done`` of ``total`` prompt tokens are in the KV cache."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More text of the answer; whole characters, never half of one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and seconds of one answer; the seconds are 0 where a server does not tell."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decode speed, or 0 where it is unknown."""
+        return self.completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is over; ``error`` is a sentence when ``reason`` is ``"error"``."""
+
+    reason: FinishReason
+    usage: Usage = Usage()
+    error: str | None = None
+
+
+AnswerEvent: TypeAlias = Prefill | Delta | Finished
+LoadEvent: TypeAlias = Loading | Ready
