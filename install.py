@@ -21,7 +21,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -74,9 +73,7 @@ def install(*, development: bool, demo: bool) -> None:
     installed = read_stamp()
     if installed.get("key") == state["key"]:
         # What an earlier run installed beyond this one's needs stays.
-        state = {name: bool(installed.get(name)) or wanted for name, wanted in state.items() if name != "key"} | {
-            "key": state["key"]
-        }
+        state |= {extra: bool(state[extra] or installed.get(extra)) for extra in ("development", "demo")}
         if installed == state:
             print("Environment: up to date.")
             return
@@ -105,6 +102,8 @@ def check_machine() -> None:
 
 def llama_version() -> str:
     """The llama-cpp-python version that ``pyproject.toml`` pins."""
+    import tomllib  # not in Pythons that check_machine() refuses
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in project["dependencies"]:
         name, _, version = requirement.partition("==")
@@ -146,8 +145,10 @@ def read_stamp() -> dict[str, object]:
 
 def make_environment() -> None:
     """Create ``.venv`` unless a working one is there."""
-    if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0:
-        return
+    if PYTHON.exists():
+        pip = subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False)
+        if pip.returncode == 0:
+            return
     print(f"Environment: creating {VENV.name}")
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True, check=False)
     if made.returncode != 0:
@@ -167,7 +168,17 @@ def llama_wheel(version: str, cmake_args: str) -> Path:
     print(f"llama.cpp: building llama-cpp-python {version} with {cmake_args} (about five minutes on two cores)")
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
-    pip = [PYTHON, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir", "--no-binary", "llama-cpp-python"]
+    pip: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "wheel",
+        "--verbose",
+        "--no-deps",
+        "--no-cache-dir",
+        "--no-binary",
+        "llama-cpp-python",
+    ]
     run_with_progress(
         "Building llama.cpp",
         [*pip, "--wheel-dir", fresh, f"llama-cpp-python=={version}"],
@@ -216,7 +227,8 @@ def pip_step(line: str) -> Step | None:
 
 def pip_install(label: str, arguments: Iterable[str]) -> None:
     """``pip install`` into the environment."""
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *arguments]
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    command = [*pip, *arguments]
     run_with_progress(label, command, pip_step)
 
 

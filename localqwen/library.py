@@ -1,0 +1,86 @@
+"""The GGUF files on this machine, and what a MODEL argument means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from localqwen import catalog, paths
+from localqwen.errors import ModelNotFoundError
+
+# What follows a card's name in its GGUF's file name: "-Q4_K_M", "-BF16", ... but not "-Instruct".
+QUANTIZATION_SUFFIX = re.compile(r"-(I?Q\d\w*|BF16|F16|F32)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A GGUF in the models directory; ``card`` is the catalogue's, where its name tells."""
+
+    path: Path
+    size: int
+    card: catalog.Card | None
+
+    @property
+    def name(self) -> str:
+        """What a person types: the file's name without ``.gguf``."""
+        return self.path.stem
+
+
+def installed_models() -> list[InstalledModel]:
+    """The models directory's GGUF files, the newest first."""
+    found = [path for path in paths.models_dir().glob("*.gguf") if path.is_file()]
+    found.sort(key=lambda path: (-path.stat().st_mtime, path.name))
+    return [InstalledModel(path, path.stat().st_size, card_of(path)) for path in found]
+
+
+def card_of(path: Path) -> catalog.Card | None:
+    """The card whose release a GGUF file is named after."""
+    for card in catalog.cards().values():
+        name, rest = path.stem[: len(card.basename)], path.stem[len(card.basename) :]
+        if name.lower() == card.basename.lower() and (not rest or QUANTIZATION_SUFFIX.fullmatch(rest)):
+            return card
+    return None
+
+
+def default_model() -> str | None:
+    """The model to open when none is named: the newest installed one, the demo only if there is no other."""
+    names = sorted(installed_models(), key=lambda model: model.card is not None and model.card.name == catalog.DEMO)
+    return names[0].name if names else None
+
+
+def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
+    """The GGUF file that ``model`` means: a path, an installed file's name, or a catalogue name.
+
+    The demo is made on the spot when it is missing; ``notify`` then gets a line that says so.
+    Raises :class:`ModelNotFoundError` when there is no such file.
+    """
+    if (path := Path(model).expanduser()).is_file():
+        return path.resolve()
+    if path.is_dir():
+        raise ModelNotFoundError(f"{model} is a folder, not a GGUF file: convert it with `localqwen convert {model}`.")
+    if (installed := find_installed(model)) is not None:
+        return installed.path
+    if model.lower() == catalog.DEMO:
+        from localqwen.demo import demo_model
+
+        if notify:
+            notify("Making the demo model (once, about ten seconds)…")
+        return demo_model()
+    if (card := catalog.cards().get(model.lower())) is not None:
+        raise ModelNotFoundError(
+            f"{card.name} is not installed: download {card.repository} and run `localqwen convert FOLDER`."
+        )
+    if path.suffix == ".gguf" or path.parent != Path():
+        raise ModelNotFoundError(f"{model} does not exist: check the path, or see `localqwen models` for names.")
+    raise ModelNotFoundError(f"{model} names no installed model: `localqwen models` lists what there is.")
+
+
+def find_installed(model: str) -> InstalledModel | None:
+    """The installed file of that name (case and ``.gguf`` do not matter), or the newest one of that card."""
+    wanted = model.lower().removesuffix(".gguf")
+    models = installed_models()
+    by_name = [found for found in models if found.name.lower() == wanted]
+    by_card = [found for found in models if found.card is not None and found.card.name == wanted]
+    return next(iter(by_name + by_card), None)

@@ -1,0 +1,32 @@
+"""Fixtures that every part shares: a home of its own for each test, and the real models of ``tests/fixtures``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import fixtures
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``LOCALQWEN_HOME``, so that no test sees or touches the user's models and conversations."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LOCALQWEN_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_gguf() -> Path:
+    """The demo model, converted once and kept in the tests' cache."""
+    return fixtures.demo_gguf()
+
+
+@pytest.fixture
+def demo_home(home: Path, demo_gguf: Path) -> Path:
+    """A home in which the demo model is installed."""
+    folder = home / "data" / "models"
+    folder.mkdir(parents=True)
+    (folder / demo_gguf.name).symlink_to(demo_gguf)
+    return home

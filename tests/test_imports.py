@@ -1,0 +1,58 @@
+"""The arrows of the design: what importing a part must not load, checked in fresh interpreters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+NATIVE = {"llama_cpp", "numpy", "gguf"}
+SCREEN = {"textual"}
+SERVER = {"fastapi", "starlette", "uvicorn", "pydantic"}
+
+# Statement to run, top-level modules that must stay unloaded.
+ARROWS = [
+    ("import localqwen", NATIVE | SCREEN | SERVER | {"click", "httpx"}),
+    ("import localqwen.cli", NATIVE | SCREEN | SERVER | {"converters", "tui", "httpx"}),
+    ("import localqwen.cli.chat", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.run", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.serve", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.convert", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.models", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.demo", NATIVE | SCREEN | SERVER),
+    ("import localqwen.client", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.supervisor", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.chats.store", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.library", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.engine.jobs", SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.server.app", SCREEN | {"converters", "tui"}),
+    ("import converters.convert", SCREEN | SERVER | {"localqwen", "tui", "torch", "transformers", "llama_cpp"}),
+    ("import tui.app", NATIVE | SERVER | {"converters"}),
+]
+
+
+@pytest.mark.parametrize(("statement", "forbidden"), ARROWS, ids=[statement for statement, _ in ARROWS])
+def test_import_loads_nothing_it_must_not(statement: str, forbidden: set[str]) -> None:
+    code = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded & {"localqwen", "converters", "tui"}, "the statement loaded nothing of ours: the check is void"
+    assert not loaded & forbidden
+
+
+def test_help_loads_no_model_and_no_screen() -> None:
+    code = (
+        "import sys; sys.argv = ['localqwen', '--help']\n"
+        "from localqwen.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as done: assert done.code == 0\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    text, _, loaded = done.stdout.partition("LOADED")
+    assert "Commands:" in text
+    assert not set(loaded.split()) & (NATIVE | SCREEN | SERVER)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import install
+
+
+def test_pinned_version_is_the_installed_one() -> None:
+    from importlib.metadata import version
+
+    assert install.llama_version() == version("llama-cpp-python")
+
+
+def test_rpc_devices_are_always_built_and_the_users_arguments_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_BLAS=ON")
+    assert install.llama_cmake_args().startswith("-DGGML_RPC=ON")
+    assert install.llama_cmake_args().endswith(" -DGGML_BLAS=ON")
+
+
+def test_builds_with_other_arguments_are_kept_apart() -> None:
+    keys = {install.wheel_key("0.3.36", args) for args in ("-DGGML_RPC=ON", "-DGGML_RPC=ON -DGGML_CUDA=ON")}
+    assert len(keys | {install.wheel_key("0.3.37", "-DGGML_RPC=ON")}) == 3
+
+
+def test_a_cuda_toolkit_without_a_card_builds_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "nvidia-smi" else f"/usr/bin/{name}")
+    assert "CUDA" not in install.llama_cmake_args()
+
+
+def test_missing_compiler_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(install.InstallError, match=r"no C compiler was found.*apt install build-essential"):
+        install.check_machine()
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("  [50/200] /usr/bin/g++ -c sampling.cpp", (0.25, "50 of 200 files")),
+        ("-- Build files have been written", None),
+        ("[notes] 1/2", None),
+    ],
+)
+def test_build_progress_is_read_from_ninja(line: str, step: install.Step | None) -> None:
+    assert install.cmake_step(line) == step
+
+
+def test_progress_line_tells_the_time_left() -> None:
+    assert install.progress_line("Building", 0.25, "50 of 200 files", 60.0) == (
+        "Building: █████░░░░░░░░░░░░░░░  25%, 50 of 200 files, 1:00, about 3:00 left"
+    )
+
+
+def test_failing_step_shows_the_end_of_its_output_and_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "LOG", tmp_path / "install.log")
+    command: list[str | Path] = [sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]
+    with pytest.raises(install.InstallError, match=r"“Trying” failed.*install\.log"):
+        install.run_with_progress("Trying", command, install.pip_step)
+    assert "the reason" in capsys.readouterr().err
+    assert "the reason" in (tmp_path / "install.log").read_text()
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs of pip are only written down here; what they do, CI's clean clone shows."""
+    done: list[str] = []
+    monkeypatch.setattr(install, "STAMP", tmp_path / "stamp.json")
+    monkeypatch.setattr(install, "make_environment", lambda: None)
+    monkeypatch.setattr(install, "llama_wheel", lambda version, cmake_args: tmp_path / "llama.whl")
+    monkeypatch.setattr(install, "pip_install", lambda label, arguments: done.append(" ".join(arguments)))
+    return done
+
+
+def test_second_run_changes_nothing(steps: list[str]) -> None:
+    install.install(development=False, demo=True)
+    assert len(steps) == 2
+    install.install(development=False, demo=True)
+    install.install(development=False, demo=False)
+    assert len(steps) == 2
+
+
+def test_wanting_more_installs_more_and_keeps_what_was_there(steps: list[str]) -> None:
+    install.install(development=False, demo=True)
+    install.install(development=True, demo=False)
+    assert steps[2].endswith("[dev]")
+    assert steps[3] == f"--no-deps {install.DEMO_PACKAGE}"
+
+
+def test_other_build_options_install_again(steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    install.install(development=False, demo=False)
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_NATIVE=OFF")
+    install.install(development=False, demo=False)
+    assert len(steps) == 2
