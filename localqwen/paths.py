@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from pathlib import Path
 
 import platformdirs
 
+from localqwen.errors import LocalqwenError
+
 APP = "localqwen"
+
+# A socket's address has room for 108 bytes on Linux and 104 on macOS; the file's own name needs the rest.
+LONGEST_RUNTIME_DIR = 70
 
 
 def _place(kind: str, platform_default: str) -> Path:
@@ -44,17 +51,23 @@ def log_dir() -> Path:
 
 
 def runtime_dir() -> Path:
-    """Sockets and locks of running servers; made private (mode 0700) because whoever can open one can use the model.
+    """Sockets and locks of running servers; private (mode 0700), because whoever can open one can use the model.
 
-    Unix socket paths may have about 100 bytes, so the platform's short runtime directory is used even when
-    ``LOCALQWEN_HOME`` is long; the directory under it is then told apart by the home it belongs to.
+    Unix socket paths may have about 100 bytes, so a long ``LOCALQWEN_HOME`` is represented by its digest under the
+    platform's short runtime directory. Raises :class:`LocalqwenError` when somebody else owns the directory.
     """
-    path = _place("run", platformdirs.user_runtime_dir(APP, appauthor=False))
-    if len(os.fsencode(path)) > 70:
-        import hashlib
-
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-        path = Path(platformdirs.user_runtime_dir(APP, appauthor=False)) / digest
+    path = _place("run", _platform_runtime_dir())
+    if len(os.fsencode(path)) > LONGEST_RUNTIME_DIR:
+        path = Path(_platform_runtime_dir()) / hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_uid != os.getuid():
+        raise LocalqwenError(f"{path} belongs to another user: set XDG_RUNTIME_DIR to a private directory of yours.")
     path.chmod(0o700)
     return path
+
+
+def _platform_runtime_dir() -> str:
+    with warnings.catch_warnings():
+        # Without a login session there is no XDG_RUNTIME_DIR; the fallback that platformdirs warns of is fine here.
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_dir(APP, appauthor=False)
