@@ -1,0 +1,79 @@
+"""The answer that is being written, as a value, and how each event changes it. Pure: the caller brings the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from localqwen.chats.tree import Message, MessageState
+from localqwen.events import AnswerEvent, Delta, Finished, Prefill, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer on its way.
+
+    ``message`` always holds all text so far. ``tokens`` counts deltas, which is what a streaming server sends one
+    of per token or a little less; exact numbers come with the end. Times are in seconds of any one clock.
+    """
+
+    message: Message
+    prefill: Prefill | None = None
+    tokens: int = 0
+    first_token_at: float | None = None
+    last_token_at: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more text will come."""
+        return self.message.state != "streaming"
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decode speed, exact where the server told it, else measured here; 0 while there is nothing to measure."""
+        usage = self.message.usage
+        if usage is not None and usage.tokens_per_second > 0:
+            return usage.tokens_per_second
+        if self.first_token_at is None or self.last_token_at is None or self.last_token_at <= self.first_token_at:
+            return 0.0
+        return (self.tokens - 1) / (self.last_token_at - self.first_token_at)
+
+
+def advance(answer: Answer, event: AnswerEvent, now: float) -> Answer:
+    """The answer after ``event``. Nothing changes an answer that is over."""
+    if answer.is_over:
+        return answer
+    match event:
+        case Prefill():
+            return replace(answer, prefill=event)
+        case Delta(text):
+            first = now if answer.first_token_at is None else answer.first_token_at
+            return replace(
+                answer,
+                message=replace(answer.message, text=answer.message.text + text),
+                tokens=answer.tokens + 1,
+                first_token_at=first,
+                last_token_at=now,
+            )
+        case Finished(reason, usage, error):
+            return end(answer, _state(event), error if reason == "error" else None, usage)
+
+
+def end(answer: Answer, state: MessageState, error: str | None = None, usage: Usage | None = None) -> Answer:
+    """Close an answer with what is known. Without counts from the server, the deltas are the count."""
+    if answer.is_over:
+        return answer
+    if usage is None or not usage.completion_tokens:
+        seconds = (answer.last_token_at or 0.0) - (answer.first_token_at or 0.0)
+        prompt = usage.prompt_tokens if usage is not None else answer.prefill.total if answer.prefill else 0
+        usage = Usage(prompt_tokens=prompt, completion_tokens=answer.tokens, decode_seconds=seconds)
+    return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage))
+
+
+def _state(finished: Finished) -> MessageState:
+    match finished.reason:
+        case "error":
+            return "error"
+        case "cancelled":
+            return "stopped"
+        case "stop" | "length":
+            return "done"

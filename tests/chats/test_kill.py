@@ -1,0 +1,85 @@
+"""SIGKILL at random moments: what was acknowledged is there, what streamed is there up to the last commit."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localqwen.chats.store import Store
+
+# Writes conversations without end. It prints a line *after* each thing is promised to be on disk, and the test kills
+# it after a random line, so that no sleep decides anything.
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from localqwen.chats import session
+from localqwen.chats.session import Conversation
+from localqwen.chats.store import Store
+from localqwen.events import Delta, Finished
+from localqwen.params import SamplingParams
+
+session.SAVE_SECONDS = 0.002
+
+async def main():
+    store = Store(Path(sys.argv[1]))
+    say = lambda *words: print(*words, flush=True)
+    while True:
+        conversation = Conversation(store)
+        for turn in range(3):
+            await conversation.save_draft(f"question {turn}")
+            say("draft", conversation.chat.id, turn)
+            await conversation.ask(f"question {turn}")
+            say("asked", conversation.chat.id, turn)
+            async def stream(history):
+                for number in range(20):
+                    yield Delta(f"{number} ")
+                    await asyncio.sleep(0.001)
+                    saved = store.tree(conversation.chat.id)[conversation.tip].text
+                    say("saved", conversation.chat.id, turn, len(saved))
+                yield Finished("stop")
+            await conversation.respond(stream, SamplingParams(), lambda: "m", lambda: None)
+            say("answered", conversation.chat.id, turn)
+
+asyncio.run(main())
+"""
+
+FULL_ANSWER = "".join(f"{number} " for number in range(20))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_kill_loses_nothing_that_was_promised(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "chats.sqlite3"
+    lines = random.Random(seed).randrange(1, 250)
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        told = [writer.stdout.readline().split() for _ in range(lines)]
+        writer.kill()
+        # Lines that were written and not read yet are promises as well.
+        told += [line.split() for line in writer.stdout.read().splitlines()]
+    assert all(told), "the writer failed by itself"
+
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    store = Store(path)
+    for what, chat_id, turn, *rest in told:
+        messages = store.tree(int(chat_id)).path(store.chat(int(chat_id)).tip)
+        questions = [message.text for message in messages if message.role == "user"]
+        answers = [message for message in messages if message.role == "assistant"]
+        match what:
+            case "draft":
+                assert store.chat(int(chat_id)).draft == f"question {turn}" or f"question {turn}" in questions
+            case "asked":
+                assert f"question {turn}" in questions
+            case "saved":
+                assert len(answers[int(turn)].text) >= int(rest[0])
+            case "answered":
+                assert (answers[int(turn)].text, answers[int(turn)].state) == (FULL_ANSWER, "done")
+    for chat in store.chats():
+        assert all(message.state != "streaming" for message in store.tree(chat.id).path(chat.tip))
+    store.close()
