@@ -29,5 +29,9 @@ class PromptTooLongError(LocalqwenError):
     """A prompt does not fit into the context window."""
 
 
+class InvalidRequestError(LocalqwenError):
+    """A request that the model cannot be asked: the chat template refuses it, or a value is out of range."""
+
+
 class ServerError(LocalqwenError):
     """An OpenAI-compatible server answered with an error, went away, or cannot be reached."""

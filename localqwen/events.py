@@ -44,10 +44,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and seconds of one answer; the seconds are 0 where a server does not tell."""
+    """Tokens and seconds of one answer; the seconds are 0 where a server does not tell.
+
+    ``cached_tokens`` of the ``prompt_tokens`` were in the KV cache already and cost nothing.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
 

@@ -1,0 +1,287 @@
+"""Asks any OpenAI-compatible server: our own, vLLM, llama-server, a hosted one.
+
+Only HTTP happens here, so that the terminal interface starts fast and never shares a process with the engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
+
+from localqwen.errors import ServerError
+from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, LoadEvent, Loading, Prefill, Ready, Usage
+from localqwen.params import ChatMessage, SamplingParams
+
+# A prompt of 100,000 tokens may take minutes before the first byte comes, so reading has no time limit; that the
+# connection is closed when the server dies is what ends the wait.
+TIMEOUT = httpx.Timeout(connect=10, read=None, write=60, pool=None)
+MODEL_DEFAULTS = SamplingParams()
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+MAX_ERROR_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens: ``url`` with or without ``/v1``, or a Unix socket (``url`` then names no host)."""
+
+    url: str = "http://localhost"
+    uds: Path | None = None
+    api_key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a message calls the server."""
+        return "the model's server process" if self.uds else f"the server at {self.url}"
+
+
+class Client:
+    """An asynchronous client of one endpoint; use it as ``async with Client(endpoint) as client``."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        parts = urlsplit(endpoint.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ServerError(f"{endpoint.url} is no server address: write it as http://HOST:PORT or https://HOST.")
+        self.endpoint = endpoint
+        headers = {"Localqwen-Events": "1"}
+        if endpoint.api_key:
+            headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        self._http = httpx.AsyncClient(
+            base_url=endpoint.url.rstrip("/").removesuffix("/v1"),
+            headers=headers,
+            timeout=TIMEOUT,
+            transport=httpx.AsyncHTTPTransport(uds=str(endpoint.uds)) if endpoint.uds else None,
+            # A proxy from the environment must never see what is said to this machine.
+            trust_env=endpoint.uds is None and parts.hostname not in LOOPBACK,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def models(self) -> list[str]:
+        """The names of the models that the server offers, as ``/v1/models`` lists them.
+
+        Raises :class:`ServerError` when the server cannot be reached or refuses.
+        """
+        with _explained(self.endpoint):
+            response = await self._http.get("/v1/models")
+            if response.is_error:
+                raise ServerError(self._refusal(response.status_code, response.content))
+            try:
+                names = [str(model["id"]) for model in response.json()["data"]]
+            except (ValueError, KeyError, TypeError):
+                raise ServerError(self._not_openai()) from None
+        return names
+
+    async def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        params: SamplingParams = MODEL_DEFAULTS,
+        model: str | None = None,
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """Ask for the next message, yielding its events as they come.
+
+        The last event is one :class:`Finished`, whatever happens: a server that cannot be reached, refuses or dies
+        ends the answer with reason ``"error"``. Closing the generator (``aclose``, or cancelling the task that
+        iterates) closes the connection, which stops the server's job; no ``Finished`` comes then. ``model`` defaults
+        to the first that the server offers.
+        """
+        finished = Finished("error", error=f"{_capitalized(self.endpoint.name)} ended the answer early: ask again.")
+        try:
+            name = model or await self._first_model()
+            body = _request_body(messages, params, name)
+            answer = _Answer()
+            async with self._events("POST", "/v1/chat/completions", body) as events:
+                async for event in events:
+                    try:
+                        read = answer.read(event)
+                    except (AttributeError, KeyError, TypeError, ValueError):
+                        raise ServerError(self._not_openai()) from None
+                    for parsed in read:
+                        yield parsed
+                    if answer.done:
+                        break
+            finished = answer.finished() or finished
+        except ServerError as error:
+            finished = Finished("error", error=str(error))
+        yield finished
+
+    async def attach(self) -> AsyncGenerator[LoadEvent, None]:
+        """Follow our own server while it loads its model, and keep it alive while the generator is open.
+
+        Yields :class:`Loading` until :class:`Ready`, then waits until it is closed. Raises :class:`ServerError` with
+        the server's words when loading fails, or when the server goes away.
+        """
+        async with self._events("GET", "/localqwen/attach", None) as events:
+            async for event in events:
+                data = _json(event.data)
+                match event.event:
+                    case "loading":
+                        yield Loading(float(data.get("progress", 0)))
+                    case "ready":
+                        yield Ready(str(data.get("model", "")), int(data.get("context", 0)))
+                    case "error":
+                        raise ServerError(str(data.get("message") or "the model could not be loaded"))
+        raise ServerError(f"{_capitalized(self.endpoint.name)} went away.")
+
+    async def _first_model(self) -> str:
+        names = await self.models()
+        if not names:
+            raise ServerError(f"{_capitalized(self.endpoint.name)} offers no model.")
+        return names[0]
+
+    @asynccontextmanager
+    async def _events(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> AsyncIterator[AsyncGenerator[ServerSentEvent, None]]:
+        """Open a stream of server-sent events; whatever goes wrong with it is a :class:`ServerError`."""
+        with _explained(self.endpoint):
+            async with self._http.stream(method, path, json=body, headers={"Accept": "text/event-stream"}) as response:
+                if response.is_error:
+                    raise ServerError(self._refusal(response.status_code, await _read_limited(response)))
+                if "text/event-stream" not in response.headers.get("content-type", ""):
+                    raise ServerError(self._not_openai())
+                events = EventSource(response).aiter_sse()
+                try:
+                    yield events
+                finally:
+                    await events.aclose()
+
+    def _not_openai(self) -> str:
+        return f"{_capitalized(self.endpoint.name)} does not answer as OpenAI's API does: check the address."
+
+    def _refusal(self, status: int, content: bytes) -> str:
+        """An error response in words: the server's own, if it sent any."""
+        message = _error_message(_json(content))
+        if message and self.endpoint.uds:
+            return message  # our own server's errors are whole sentences
+        if not message and status in {401, 403}:
+            message = "it wants an API key (--api-key)"
+        if not message and status == 404:
+            message = "it has no OpenAI API at this address"
+        reason = (message or f"HTTP status {status}").strip().rstrip(".")
+        return f"{_capitalized(self.endpoint.name)} refused: {reason}."
+
+
+@contextmanager
+def _explained(endpoint: Endpoint) -> Iterator[None]:
+    """Turn the HTTP library's exceptions into sentences."""
+    name = _capitalized(endpoint.name)
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        remedy = "start it again" if endpoint.uds else "check the address, and that it is running"
+        raise ServerError(f"{name} cannot be reached: {remedy}.") from error
+    except httpx.TimeoutException as error:
+        raise ServerError(f"{name} does not take the request: try again later.") from error
+    except httpx.TransportError as error:
+        raise ServerError(f"{name} went away in the middle of its work.") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServerError(f"{name} cannot be asked: {error}.") from error
+
+
+class _Answer:
+    """Collects what a stream of chat completion chunks says about one answer."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._reason: FinishReason | None = None
+        self._error: str | None = None
+        self._usage = Usage()
+
+    def read(self, event: ServerSentEvent) -> list[AnswerEvent]:
+        if event.data == "[DONE]":
+            self.done = True
+            return []
+        data = _json(event.data)
+        match event.event:
+            case "localqwen.prefill":
+                return [Prefill(int(data["done"]), int(data["total"]))]
+            case "localqwen.usage":
+                self._usage = Usage(**{name: data[name] for name in Usage.__slots__ if name in data})
+                return []
+            case "message" | "" | "error":
+                return self._read_chunk(data)
+            case _:
+                return []
+
+    def _read_chunk(self, chunk: Mapping[str, Any]) -> list[AnswerEvent]:
+        if message := _error_message(chunk):
+            self._error, self.done = message, True
+            return []
+        if usage := chunk.get("usage"):
+            self._read_usage(usage)
+        events: list[AnswerEvent] = []
+        for choice in chunk.get("choices") or []:
+            if text := (choice.get("delta") or {}).get("content"):
+                events.append(Delta(str(text)))
+            if reason := choice.get("finish_reason"):
+                self._reason = reason if reason in {"length", "cancelled"} else "stop"
+        return events
+
+    def _read_usage(self, usage: Mapping[str, Any]) -> None:
+        if not self._usage.prompt_tokens:  # our own server's event says more
+            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
+
+    def finished(self) -> Finished | None:
+        """How the answer ended, or ``None`` if the stream stopped without saying."""
+        if self._error is not None:
+            return Finished("error", self._usage, self._error)
+        reason = self._reason or ("stop" if self.done else None)
+        return Finished(reason, self._usage) if reason else None
+
+
+def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model: str) -> dict[str, Any]:
+    # What is not asked for stays out of the request: other servers reject parameters that they do not know.
+    named = {name: getattr(params, name) for name in params.__slots__ if name != "stop"}
+    return {
+        "model": model,
+        "messages": list(messages),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **{name: value for name, value in named.items() if value is not None},
+        **({"stop": list(params.stop)} if params.stop else {}),
+    }
+
+
+async def _read_limited(response: httpx.Response) -> bytes:
+    content = b""
+    async for block in response.aiter_bytes():
+        content += block
+        if len(content) > MAX_ERROR_BYTES:
+            break
+    return content
+
+
+def _json(data: str | bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _error_message(data: Mapping[str, Any]) -> str:
+    """The message of an error object: OpenAI's ``{"error": {"message"}}``, or the shapes that others use."""
+    error = data.get("error") or (data.get("message") if data.get("object") == "error" else None) or data.get("detail")
+    if isinstance(error, Mapping):
+        error = error.get("message") or "it gave no reason"
+    return str(error) if error else ""
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
