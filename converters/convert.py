@@ -143,9 +143,7 @@ def lay_out(checkpoint: Checkpoint, file_type: FileType) -> Layout:
         infos.append(TensorInfo(tensor.name, tensor.dims, kind, offset))
         offset += align(tensor.rows * row_size(kind, tensor.columns))
     header = encode_header(_metadata(checkpoint, config, tensors, file_type), infos)
-    placed = tuple(
-        (tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True)
-    )
+    placed = tuple((tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True))
     return Layout(header, placed, len(header) + offset)
 
 
@@ -157,9 +155,7 @@ def available_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def _metadata(
-    checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType
-) -> Metadata:
+def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:
     metadata = Metadata()
     try:
         keys.general(metadata, checkpoint.directory, checkpoint.config, _weights(tensors))

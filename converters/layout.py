@@ -113,9 +113,7 @@ def _check(checkpoint: Checkpoint, tensor: SourceTensor, shape: tuple[int, ...])
         raise unsupported(tensor.path, tensor.name, tensor.dtype)
 
 
-def _no_strangers(
-    checkpoint: Checkpoint, tensors: Mapping[str, SourceTensor], names: Mapping[str, object]
-) -> None:
+def _no_strangers(checkpoint: Checkpoint, tensors: Mapping[str, SourceTensor], names: Mapping[str, object]) -> None:
     stranger = next((name for name in tensors if name not in names), None)
     if stranger is not None:
         raise CheckpointError(

@@ -124,14 +124,13 @@ def _sampling(metadata: Metadata, directory: Path) -> None:
 def _authorship(directory: Path, config: Mapping[str, Any], weights: int) -> Any:
     """A ``gguf.Metadata`` with what README, config and directory name tell."""
     import gguf
-    import yaml
 
     logging.getLogger("metadata").setLevel(logging.CRITICAL)
     try:
         card = gguf.Metadata.load_model_card(directory)
         known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), directory, weights)
-    except (yaml.YAMLError, OSError, RecursionError, ValueError, TypeError, AttributeError, KeyError):
-        # A README that makes no sense costs a few descriptive keys, not the conversion.
+    except Exception:
+        # Whatever these heuristics trip over in a stranger's README costs a few descriptive keys, not the conversion.
         known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), {}, {}, directory, weights)
     if known.size_label is None:
         known.size_label = gguf.size_label(weights, weights, 0, 0)

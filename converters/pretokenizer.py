@@ -28,11 +28,12 @@ def recognise(document: Mapping[str, Any], path: Path) -> str:
         CheckpointError: no pre-tokenizer that llama.cpp has for Qwen2 models.
     """
     steps = _steps(document.get("pre_tokenizer"))
-    if len(steps) == 2 and _byte_level(steps[1], use_regex=False) and _is_qwen2_split(steps[0]):
-        if _normalizer(document) in (None, "NFC"):
+    normalizer = _normalizer(document)
+    if len(steps) == 2:
+        split, bytes_ = steps
+        if _is_qwen2_split(split) and _byte_level(bytes_, use_regex=False) and normalizer in (None, "NFC"):
             return "qwen2"
-    if len(steps) == 2 and _byte_level(steps[1], use_regex=True) and _is_single_digits(steps[0]):
-        if _normalizer(document) is None:
+        if _is_single_digits(split) and _byte_level(bytes_, use_regex=True) and normalizer is None:
             return "smollm"
     raise CheckpointError(
         f"{path} splits text in a way that is not Qwen2's, and llama.cpp would tokenize it wrongly: "

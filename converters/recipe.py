@@ -71,10 +71,7 @@ def quantizable(tensor: Shape) -> bool:
     """Whether a tensor is quantized at all: matrices are, norms, biases and expert gates stay float32."""
     name = tensor.name
     return (
-        len(tensor.dims) > 1
-        and name.endswith("weight")
-        and "_norm.weight" not in name
-        and "ffn_gate_inp" not in name
+        len(tensor.dims) > 1 and name.endswith("weight") and "_norm.weight" not in name and "ffn_gate_inp" not in name
     )
 
 

@@ -11,7 +11,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from converters.errors import CheckpointError
 
@@ -86,10 +86,10 @@ def _tensor(path: Path, name: str, entry: Any, start: int) -> SourceTensor:
     if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
         raise damaged
     item = ITEM_SIZES.get(dtype) or _OTHER_SIZES.get(dtype)
+    if item is None:
+        raise unsupported(path, name, dtype)
     begin, end = offsets
-    if item is None or begin > end or end - begin != math.prod(shape) * item:
-        if item is None:
-            raise unsupported(path, name, dtype)
+    if end - begin != math.prod(shape) * item:
         raise damaged
     return SourceTensor(name, dtype, tuple(shape), path, start + begin, end - begin)
 
@@ -102,7 +102,7 @@ def unsupported(path: Path, name: str, dtype: str) -> CheckpointError:
     )
 
 
-def _naturals(value: Any) -> bool:
+def _naturals(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
         isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in value
     )

@@ -77,7 +77,7 @@ class SourceFiles:
         Raises:
             CheckpointError: the file cannot be read or is too short by now.
         """
-        view = memoryview(target)
+        view = target.data
         try:
             with self._lock:
                 if path not in self._fds:

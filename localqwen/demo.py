@@ -126,8 +126,10 @@ def _build(final: Path, make: Callable[[Path], None]) -> Path:
                     shutil.rmtree(partial.parent, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
-        raise LocalqwenError(f"Cannot write the demo model to {final}: {reason}; free some space there "
-                             "or set LOCALQWEN_HOME to another folder.") from error
+        raise LocalqwenError(
+            f"Cannot write the demo model to {final}: {reason}; free some space there "
+            "or set LOCALQWEN_HOME to another folder."
+        ) from error
     return final
 
 

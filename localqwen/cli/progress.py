@@ -1,0 +1,86 @@
+"""Progress of long work on standard error: a bar with rate and time left, or plain lines where no terminal is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from localqwen.cli import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# Without a terminal: at most one line per this share of the work, so that a log stays short.
+_STEP = 0.1
+
+
+class ByteProgress:
+    """Shows how many of a known number of bytes are done; use it as a context manager.
+
+    Args:
+        description: what is being done, as the line's first words.
+        stream: where to show it; standard error by default.
+    """
+
+    def __init__(self, description: str, stream: TextIO | None = None) -> None:
+        self._description = printable(description)
+        self._stream = stream if stream is not None else sys.stderr
+        self._start = time.monotonic()
+        self._next = _STEP
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        if self._stream.isatty():
+            self._bar = _bar(self._stream)
+            self._task = self._bar.add_task(self._description, total=None)
+
+    def update(self, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` bytes are done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+        elif total and done / total >= self._next:
+            self._next = done // (total * _STEP) * _STEP + _STEP
+            self._line(done, total)
+
+    def _line(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self._start
+        rate = done / elapsed if elapsed > 0 else 0.0
+        left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
+        print(
+            f"{self._description}: {done / total:4.0%} of {total / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s{left}",
+            file=self._stream,
+            flush=True,
+        )
+
+    def __enter__(self) -> ByteProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar(stream: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+    )

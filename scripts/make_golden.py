@@ -1,0 +1,117 @@
+"""Make tests/golden/*.json: what llama.cpp's own two steps give for the test fixtures.
+
+    python scripts/make_golden.py --llama-cpp SOURCE --python REFERENCE_PYTHON [CASE ...]
+
+SOURCE is the llama.cpp tree inside the llama-cpp-python sdist of the pinned version (``vendor/llama.cpp``).
+REFERENCE_PYTHON is the interpreter of an environment with torch and transformers, which convert_hf_to_gguf.py needs.
+Run this script itself in the project's environment: the second step is ``llama_model_quantize`` of the installed
+library, the function that the llama-quantize tool calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import gguf  # noqa: E402
+import llama_cpp  # noqa: E402
+
+from converters.ggml import FileType  # noqa: E402
+from tests.fixtures.cases import CASES  # noqa: E402
+
+# Types whose tensors are listed one by one; of the others only the whole file's digest is kept.
+LISTED = ("Q4_K_M",)
+VERSIONS = "import json, torch, transformers; print(json.dumps([torch.__version__, transformers.__version__]))"
+
+
+def main() -> None:
+    """Run both steps for the cases that were asked for (all, by default)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama-cpp", type=Path, required=True)
+    parser.add_argument("--python", type=Path, required=True)
+    parser.add_argument("cases", nargs="*", default=list(CASES))
+    arguments = parser.parse_args()
+    output = subprocess.run([arguments.python, "-c", VERSIONS], capture_output=True, text=True, check=True)
+    torch, transformers = json.loads(output.stdout)
+    how = (
+        f"Step 1: convert_hf_to_gguf.py of the llama.cpp in llama-cpp-python {llama_cpp.__version__} "
+        f"(torch {torch}, transformers {transformers}), default --outtype; "
+        f"step 2: llama_model_quantize of llama-cpp-python {llama_cpp.__version__} (x86-64), default parameters "
+        "but the file type. Made by scripts/make_golden.py."
+    )
+    for case in arguments.cases:
+        checkpoint = CASES[case]()
+        golden = {"how": how, "checkpoint": digests(checkpoint), **reference(checkpoint, arguments)}
+        path = ROOT / "tests" / "golden" / f"{case}.json"
+        path.write_text(dump(golden), encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+def digests(checkpoint: Path) -> dict[str, str]:
+    """sha256 of every file of a checkpoint directory."""
+    return {path.name: sha256(path) for path in sorted(checkpoint.iterdir())}
+
+
+def reference(checkpoint: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Digests of all file types, and tensors of the listed ones."""
+    files: dict[str, str] = {}
+    tensors: dict[str, dict[str, list[Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        full = Path(folder) / "full.gguf"
+        script = arguments.llama_cpp / "convert_hf_to_gguf.py"
+        subprocess.run([arguments.python, script, checkpoint, "--outfile", full], check=True, capture_output=True)
+        for file_type in FileType:
+            quantized = Path(folder) / "quantized.gguf"
+            parameters = llama_cpp.llama_model_quantize_default_params()
+            parameters.ftype = int(file_type)
+            status = llama_cpp.llama_model_quantize(
+                str(full).encode(), str(quantized).encode(), ctypes.byref(parameters)
+            )
+            if status:
+                raise SystemExit(f"llama_model_quantize failed for {checkpoint} as {file_type.name}")
+            files[file_type.name] = sha256(quantized)
+            if file_type.name in LISTED:
+                tensors[file_type.name] = tensor_table(quantized)
+    return {"files": files, "tensors": tensors}
+
+
+def tensor_table(path: Path) -> dict[str, list[Any]]:
+    """Name → type, dimensions (columns first) and sha256 of the bytes, in file order."""
+    return {
+        tensor.name: [
+            tensor.tensor_type.name,
+            [int(size) for size in tensor.shape],
+            hashlib.sha256(tensor.data.tobytes()).hexdigest(),
+        ]
+        for tensor in gguf.GGUFReader(path).tensors
+    }
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dump(golden: dict[str, Any]) -> str:
+    """JSON with one line per tensor, so that differences can be read."""
+    tables = golden.pop("tensors")
+    text = json.dumps(golden, indent=1).removesuffix("\n}")
+    for name, table in tables.items():
+        rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in table.items())
+        text += f',\n "tensors": {{{json.dumps(name)}: {{\n{rows}\n }}}}'
+    return text + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()
