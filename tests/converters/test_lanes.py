@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,46 +43,29 @@ def quantized(kernels: Kernels, kind: GGMLType, values: Array, importance: Array
     return target.reshape(values.size // 256, -1)
 
 
+# Each makes an array from standard normal values and a generator.
+DISTRIBUTIONS: dict[str, Callable[[Array, np.random.Generator], npt.NDArray[np.floating]]] = {
+    "normal": lambda normal, random: normal * 0.02,
+    "bf16": lambda normal, random: ((normal * np.float32(0.02)).view(np.uint32) & 0xFFFF0000).view(np.float32),
+    "heavy tails": lambda normal, random: random.standard_t(3, normal.shape) * 0.02,
+    "constant": lambda normal, random: np.repeat(normal[:, :1], normal.shape[1], 1),
+    "constant sub-blocks": lambda normal, random: np.repeat(normal[:, ::32], 32, 1),
+    "denormal": lambda normal, random: normal * np.float32(1e-40),
+    "tiny": lambda normal, random: normal * np.float32(1e-17),
+    "huge": lambda normal, random: normal * np.float32(1e18),
+    "mostly zeros": lambda normal, random: np.where(random.random(normal.shape) < 0.9, 0, normal),
+    "half zeros": lambda normal, random: np.where(np.arange(normal.shape[1]) < normal.shape[1] // 2, 0, normal),
+    "positive": lambda normal, random: np.abs(normal),
+    "negative": lambda normal, random: -np.abs(normal) - 1,
+    "many magnitudes": lambda normal, random: normal * 10.0 ** random.integers(-30, 5, normal.shape),
+    "outliers": lambda normal, random: np.where(random.random(normal.shape) < 0.01, normal * 1000, normal),
+    "integers": lambda normal, random: np.round(normal * 3),
+}
+
+
 def distribution(name: str, random: np.random.Generator, rows: int, columns: int) -> Array:
     normal = random.standard_normal((rows, columns), np.float32)
-    match name:
-        case "normal":
-            values = normal * 0.02
-        case "bf16":
-            return ((normal * 0.02).view(np.uint32) & 0xFFFF0000).view(np.float32)
-        case "heavy tails":
-            values = random.standard_t(3, (rows, columns)) * 0.02
-        case "constant":
-            values = np.repeat(normal[:, :1], columns, 1)
-        case "constant sub-blocks":
-            values = np.repeat(normal[:, ::32], 32, 1)
-        case "denormal":
-            values = normal * np.float32(1e-40)
-        case "tiny":
-            values = normal * np.float32(1e-17)
-        case "huge":
-            values = normal * np.float32(1e18)
-        case "mostly zeros":
-            values = np.where(random.random((rows, columns)) < 0.9, 0, normal)
-        case "half zeros":
-            values = np.where(np.arange(columns) < columns // 2, 0, normal)
-        case "positive":
-            values = np.abs(normal)
-        case "negative":
-            values = -np.abs(normal) - 1
-        case "many magnitudes":
-            values = normal * 10.0 ** np.repeat(random.integers(-30, 5, (rows, columns // 32)), 32, 1)
-        case "outliers":
-            values = np.where(random.random((rows, columns)) < 0.01, normal * 1000, normal)
-        case _:
-            values = np.round(normal * 3)
-    return np.ascontiguousarray(values, np.float32)
-
-
-DISTRIBUTIONS = (
-    "normal, bf16, heavy tails, constant, constant sub-blocks, denormal, tiny, huge, mostly zeros, half zeros, positive, "
-    "negative, many magnitudes, outliers, integers"
-).split(", ")
+    return np.ascontiguousarray(DISTRIBUTIONS[name](normal, random), np.float32)
 
 
 def importances(name: str, random: np.random.Generator, columns: int) -> Array | None:
