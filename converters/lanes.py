@@ -32,7 +32,8 @@ class LaneKernels(Kernels):
         lib = ctypes.CDLL(str(extension))
         best: int = lib.localqwen_cpu_level()
         self._level = best if level is None else min(level, best)
-        self.description = f"{LEVELS[self._level]} lanes"
+        self.name = LEVELS[self._level]
+        self.description = f"{self.name} lanes"
         self._lanes = lib.localqwen_quantize
         self._lanes.restype = ctypes.c_int64
         self._lanes.argtypes = [
