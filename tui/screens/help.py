@@ -18,7 +18,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("", ""),
     ("Ctrl+N", "new conversation"),
     ("Ctrl+L", "go to the list of conversations"),
-    ("Ctrl+B", "show or hide the list"),
+    ("Ctrl+S", "show or hide the list"),
     ("", ""),
     ("PageUp, PageDown, wheel", "scroll the conversation"),
     ("Ctrl+Home, Ctrl+End", "go to its start or its end"),

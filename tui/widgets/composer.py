@@ -19,7 +19,9 @@ class Composer(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="composer.send", show=False, priority=True),
         # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False, priority=True),
+        Binding(
+            "shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False, priority=True
+        ),
     ]
 
     DEFAULT_CSS = """

@@ -13,6 +13,7 @@ from tui.backend import Failed, State
 from tui.sanitize import SafeText, safe_line
 
 BAR_CELLS = 16
+MUTED = "$foreground 55%"
 
 
 class StatusLine(Widget):
@@ -37,21 +38,21 @@ class StatusLine(Widget):
         room = self.size.width - len(self.right) - 1
         left = self.left.truncate(max(0, room), ellipsis=True)
         gap = " " * max(1, self.size.width - left.cell_length - len(self.right))
-        return Content.assemble(left, gap, (self.right, "$text-muted"))
+        return Content.assemble(left, gap, (self.right, MUTED))
 
 
 def _left(model: SafeText, state: State, answer: Answer | None) -> Content:
     match state:
         case Failed(reason):
-            return Content.assemble(("● ", "$error"), model, ("  " + safe_line(reason), "$text-error"))
+            return Content.assemble(("● ", "$error"), model, ("  " + safe_line(reason), "$error"))
         case Loading(progress):
             done = round(progress * BAR_CELLS)
             bar = (("━" * done, "$primary"), ("━" * (BAR_CELLS - done), "$foreground 20%"))
             return Content.assemble(("● ", "$warning"), model, "  loading ", *bar, f" {progress:.0%}")
         case Ready():
-            return Content.assemble(("● ", "$success"), model, ("  " + activity(answer), "$text-muted"))
+            return Content.assemble(("● ", "$success"), model, ("  " + activity(answer), MUTED))
         case _:
-            return Content.assemble(("● ", "$warning"), model, ("  starting", "$text-muted"))
+            return Content.assemble(("● ", "$warning"), model, ("  starting", MUTED))
 
 
 def activity(answer: Answer | None) -> str:

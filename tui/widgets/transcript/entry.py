@@ -110,7 +110,8 @@ class AnswerEntry(Entry):
         super().__init__()
         self.name = name
         self._stream = MarkdownStream()
-        self._length = 0
+        self._text = ""
+        self._parsed = 0
         self._footer: tuple[SafeText, str] | None = None
         self._is_open = True
         self._closed_strips: list[Strip] = []
@@ -119,9 +120,9 @@ class AnswerEntry(Entry):
 
     def set_text(self, text: str) -> None:
         """The whole raw text so far, which begins with what was given before."""
-        if len(text) > self._length:
-            self._stream.append(text[self._length :])
-            self._length = len(text)
+        # Parsed when it is rendered: a long conversation is opened without parsing what is out of view.
+        if len(text) > len(self._text):
+            self._text = text
             self.invalidate()
 
     def set_footer(self, text: SafeText, style: str = "muted") -> None:
@@ -134,13 +135,13 @@ class AnswerEntry(Entry):
         """No more text will come."""
         if self._is_open:
             self._is_open = False
-            self._stream.finish()
             self.invalidate()
 
     def estimate(self, look: Look) -> int:
-        return estimate_lines(self._stream.source, look.text_width) + 4
+        return estimate_lines(self._text, look.text_width) + 4
 
     def _render(self, look: Look) -> list[Strip]:
+        self._parse()
         styles, width = look.styles, look.text_width
         renderer = BlockRenderer(styles)
         key = (look, self._stream.generation)
@@ -156,7 +157,14 @@ class AnswerEntry(Entry):
         if self._footer is not None and self._footer[0]:
             footer = wrap(Text(self._footer[0], getattr(styles, self._footer[1])), width)
             strips += to_strips([Text(), *map(indent, footer)], styles.base)
-        return strips + to_strips([Text(), Text()], styles.base)
+        return strips + to_strips([Text()], styles.base)
+
+    def _parse(self) -> None:
+        if self._parsed < len(self._text):
+            self._stream.append(self._text[self._parsed :])
+            self._parsed = len(self._text)
+        if not self._is_open:
+            self._stream.finish()
 
 
 def _spaced(lines: list[Text], styles: Styles) -> list[Strip]:

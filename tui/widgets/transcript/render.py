@@ -9,6 +9,7 @@ from io import StringIO
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from rich.console import Console, JustifyMethod
+from rich.style import Style
 from rich.text import Text
 
 from tui.widgets.transcript.code import highlight
@@ -29,6 +30,11 @@ def wrap(text: Text, width: int) -> list[Text]:
     """The text in lines of at most ``width`` cells; a word that is longer is broken."""
     lines = list(text.wrap(console(), max(width, 2), justify="default", overflow="fold", tab_size=4))
     return lines or [Text()]
+
+
+def prefixed(prefix: str, style: Style, line: Text) -> Text:
+    """A line with something before it, whose style ends where the line begins."""
+    return Text.assemble((prefix, style), line)
 
 
 class BlockRenderer:
@@ -71,11 +77,10 @@ class BlockRenderer:
         return lines
 
     def _quote(self, node: SyntaxTreeNode, width: int, is_open: bool) -> list[Text]:
-        bar = Text("▎ ", self._styles.quote_bar)
-        inner = self._blocks(node.children, width - bar.cell_len, is_open)
+        inner = self._blocks(node.children, width - 2, is_open)
         for line in inner:
             line.stylize_before(self._styles.quote)
-        return [bar + line for line in inner]
+        return [prefixed("▎ ", self._styles.quote_bar, line) for line in inner]
 
     def _heading(self, node: SyntaxTreeNode, width: int) -> list[Text]:
         text = inline_text(node.children[:1], self._styles)
@@ -96,7 +101,7 @@ class BlockRenderer:
         lines.append(Text(style=styles.code))
         framed = []
         for line in lines:
-            text = Text(" ", styles.code) + line
+            text = prefixed(" ", styles.code, line)
             text.pad_right(width - text.cell_len)
             text.stylize_before(styles.code)
             framed.append(text)
@@ -116,7 +121,7 @@ class BlockRenderer:
             if not ordered and (box := _task(inner[0])):
                 mark, inner[0] = box, inner[0][4:]
             for index, line in enumerate(inner):
-                lines.append(Text((mark if index == 0 else "").ljust(indent), self._styles.bullet) + line)
+                lines.append(prefixed((mark if index == 0 else "").ljust(indent), self._styles.bullet, line))
         return lines
 
     def _table(self, node: SyntaxTreeNode, width: int) -> list[Text]:

@@ -13,7 +13,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tui.sanitize import SafeText, safe
+from tui.sanitize import safe
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,16 +67,11 @@ class MarkdownStream:
         self.open = groups
 
     def finish(self) -> None:
-        """No more text will come: close everything."""
+        """No more text will come: close everything. Nothing happens the second time."""
         self._source += safe(self._held)
         self._held = ""
         self._close(len(self._source) - self._tail_at)
         self.open = []
-
-    @property
-    def source(self) -> SafeText:
-        """The sanitized text so far."""
-        return SafeText(self._source)
 
     def _close(self, length: int) -> None:
         end = self._tail_at + length
