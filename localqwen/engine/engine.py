@@ -13,7 +13,7 @@ from localqwen.engine import native, plan, rope
 from localqwen.engine.context import Context, ContextOptions
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.jobs import Job, JobLoop, Sink
-from localqwen.engine.model import ALL_LAYERS, LoadCancelledError, Model
+from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.sampling import Sampling, decide, defaults
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
@@ -148,10 +148,7 @@ class Engine:
     def _work(self) -> None:
         try:
             self._load_and_run()
-        except LoadCancelledError as error:
-            self._set_state(Failed(error))
         except LocalqwenError as error:
-            log.error("%s", error)
             self._set_state(Failed(error))
         except Exception as error:
             log.exception("The engine failed")

@@ -65,12 +65,17 @@ class JobLoop:
         self._lock = threading.Lock()
         self._running: Job | None = None
         self._open: set[Job] = set()
+        self._stopping = False
 
     def submit(self, job: Job) -> None:
-        """Put a job into the queue."""
+        """Put a job into the queue; one that comes after :meth:`stop` is cancelled at once."""
         with self._lock:
-            self._open.add(job)
-        self._queue.put(job)
+            stopping = self._stopping
+            if not stopping:
+                self._open.add(job)
+                self._queue.put(job)
+        if stopping:
+            _tell(job, Finished("cancelled", job.usage))
 
     def cancel(self, job: Job) -> None:
         """Stop a job, in the queue, in prefill or in generation; what it has generated stays generated."""
@@ -82,6 +87,7 @@ class JobLoop:
     def stop(self) -> None:
         """Cancel every job and end :meth:`run`."""
         with self._lock:
+            self._stopping = True
             jobs = list(self._open)
         for job in jobs:
             self.cancel(job)
@@ -112,7 +118,7 @@ class JobLoop:
         except DecodeAbortedError:
             return Finished("cancelled", job.usage)
         except LocalqwenError as error:
-            log.error("%s", error)
+            log.warning("%s", error)
             return Finished("error", job.usage, str(error))
         except Exception as error:
             log.exception("A job failed")
