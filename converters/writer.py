@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -178,14 +178,19 @@ class OutputFile:
             self.journal.path.unlink(missing_ok=True)
             _sync_directory(self.path.parent)
         except OSError as failure:
+            self._keep()
             raise self._failed(failure) from failure
+        except ConversionError:
+            # A file appeared under the final name: the work is done and only needs --overwrite.
+            self._keep()
+            raise
 
     def _keep(self) -> None:
-        try:
+        # A disk that failed before may fail again; what was committed earlier still counts.
+        with suppress(OSError):
             self.journal.flush()
-        except OSError:
-            # The disk that failed before fails again; what was committed earlier still counts.
-            return
+        if not self.journal.state.done:
+            self._discard()
 
     def _discard(self) -> None:
         if not self.journal.state.consumed:
