@@ -101,6 +101,13 @@ def test_progress_without_a_terminal_is_a_few_lines() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+def test_nothing_is_shown_where_nothing_is_done() -> None:
+    stream = io.StringIO()
+    with ByteProgress("Working", stream):
+        pass
+    assert stream.getvalue() == ""
+
+
 def test_progress_in_a_terminal_is_a_bar_with_rate_and_time_left() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
