@@ -58,6 +58,15 @@ class Composer(TextArea):
         self.insert("\n", maintain_selection_offset=False)
         self.scroll_cursor_visible()
 
+    # The composer is a few lines high: paging is for the conversation above it.
+    async def action_cursor_page_up(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(-1)")
+
+    async def action_cursor_page_down(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(1)")
+
     def fill(self, text: str) -> None:
         """Hold another text, with the cursor at its end."""
         self.load_text(safe(text))
