@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from textual import events
 from textual.pilot import Pilot
 
 from localqwen.chats.store import ChatStoreError, Store
@@ -104,6 +105,24 @@ async def test_enter_breaks_no_line_and_the_others_do(app: ChatApp, connection: 
         await until(pilot, lambda: connection.client.asked)
         assert connection.client.asked[0][0]["content"] == "a\nb\nc\nd"
         assert app.chat.query_one(Composer).text == ""
+
+
+async def test_keys_that_come_in_one_burst_keep_their_order(
+    app: ChatApp, store: Store, connection: FakeConnection
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, shows(pilot, "ready"))
+
+        def burst(*keys: str) -> None:
+            for key in keys:
+                app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+        burst("a", "ctrl+j", "b", "x", "backspace", "enter", "c", "d")
+        await until(pilot, lambda: connection.client.asked)
+        assert connection.client.asked[0][0]["content"] == "a\nb"
+        await until(pilot, lambda: app.chat.query_one(Composer).text == "cd")
+        burst("e", "ctrl+q")
+        await until(pilot, lambda: store.chats()[0].draft == "cde")
 
 
 async def test_nothing_is_sent_when_there_is_nothing(app: ChatApp, store: Store) -> None:

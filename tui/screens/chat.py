@@ -291,6 +291,7 @@ class ChatScreen(Screen[None]):
 
     async def shut_down(self) -> None:
         """Stop what runs and keep everything; the app ends next."""
+        await self.query_one(Composer).catch_up()
         self._turns.stop_all()
         await self._leave()
         keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts"}]
