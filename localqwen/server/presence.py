@@ -36,8 +36,7 @@ class Presence:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":  # the server starts: there is an event loop for the first countdown
-            if self._idle:
-                self._first_deadline = asyncio.get_running_loop().time() + self._first
+            self._first_deadline = asyncio.get_running_loop().time() + self._first
             self._arm()
         if scope["type"] != "http":
             await self._app(scope, receive, send)
