@@ -100,7 +100,7 @@ def plan(checkpoint: Checkpoint, config: Config) -> list[OutputTensor]:
         _check(checkpoint, tensor, shape)
         output.append(OutputTensor(gguf_name, shape, (tensor,)))
     _no_strangers(checkpoint, tensors, names)
-    return sorted(output, key=_file_order)
+    return sorted(output, key=lambda tensor: file_order(tensor.name))
 
 
 def _check(checkpoint: Checkpoint, tensor: SourceTensor, shape: tuple[int, ...]) -> None:
@@ -122,6 +122,7 @@ def _no_strangers(checkpoint: Checkpoint, tensors: Mapping[str, SourceTensor], n
         )
 
 
-def _file_order(tensor: OutputTensor) -> tuple[int, str]:
-    layer = int(tensor.name.split(".")[1]) if tensor.name.startswith("blk.") else -1
-    return layer, tensor.name
+def file_order(name: str) -> tuple[int, str]:
+    """Sort key that puts GGUF tensor names in the order of a quantized file."""
+    layer = int(name.split(".")[1]) if name.startswith("blk.") else -1
+    return layer, name

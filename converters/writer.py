@@ -36,13 +36,11 @@ class OutputFile:
             self._fd = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise self._failed(error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._lock():
             os.close(self._fd)
             raise ConversionError(
                 f"Another conversion is writing {self.part}: wait for it, or choose another output name."
-            ) from error
+            )
         try:
             os.ftruncate(self._fd, 0)
             free = shutil.disk_usage(path.parent).free
@@ -57,6 +55,18 @@ class OutputFile:
             if isinstance(error, OSError):
                 raise self._failed(error) from error
             raise
+
+    def _lock(self) -> bool:
+        """Take the file for this process; false if another one has it, or has just finished it.
+
+        The other process may have renamed its finished file between our opening and locking it. What we hold then is
+        that finished file, no longer ``PATH.part``, and must not be touched.
+        """
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(self._fd), self.part.stat())
+        except OSError:
+            return False
 
     def write_at(self, data: Buffer, offset: int) -> None:
         """Write all of ``data`` at ``offset`` bytes from the start.

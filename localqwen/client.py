@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-from localqwen.errors import ServerError
+from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, LoadEvent, Loading, Prefill, Ready, Usage
 from localqwen.params import ChatMessage, SamplingParams
 
@@ -123,7 +123,7 @@ class Client:
         """Follow our own server while it loads its model, and keep it alive while the generator is open.
 
         Yields :class:`Loading` until :class:`Ready`, then waits until it is closed. Raises :class:`ServerError` with
-        the server's words when loading fails, or when the server goes away.
+        the server's words when loading fails, :class:`ServerGoneError` when the server goes away.
         """
         async with self._events("GET", "/localqwen/attach", None) as events:
             async for event in events:
@@ -135,7 +135,7 @@ class Client:
                         yield Ready(str(data.get("model", "")), int(data.get("context", 0)))
                     case "error":
                         raise ServerError(str(data.get("message") or "the model could not be loaded"))
-        raise ServerError(f"{_capitalized(self.endpoint.name)} went away.")
+        raise ServerGoneError(f"{_capitalized(self.endpoint.name)} went away.")
 
     async def _first_model(self) -> str:
         names = await self.models()
@@ -184,11 +184,11 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         remedy = "start it again" if endpoint.uds else "check the address, and that it is running"
-        raise ServerError(f"{name} cannot be reached: {remedy}.") from error
+        raise ServerGoneError(f"{name} cannot be reached: {remedy}.") from error
     except httpx.TimeoutException as error:
         raise ServerError(f"{name} does not take the request: try again later.") from error
     except httpx.TransportError as error:
-        raise ServerError(f"{name} went away in the middle of its work.") from error
+        raise ServerGoneError(f"{name} went away in the middle of its work.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServerError(f"{name} cannot be asked: {error}.") from error
 

@@ -35,3 +35,7 @@ class InvalidRequestError(LocalqwenError):
 
 class ServerError(LocalqwenError):
     """An OpenAI-compatible server answered with an error, went away, or cannot be reached."""
+
+
+class ServerGoneError(ServerError):
+    """Nobody answers at an endpoint, or not any more: our own server process may have died."""

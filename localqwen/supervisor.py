@@ -74,6 +74,10 @@ class Supervisor:
         await asyncio.to_thread(self._find_or_start)
         return Endpoint(uds=self.socket)
 
+    async def is_running(self) -> bool:
+        """Whether the server answers, ready or loading; :meth:`failure` says why not."""
+        return await asyncio.to_thread(self._answers)
+
     def failure(self) -> str:
         """Why the server died, in one sentence, from its last words and its exit status. May wait a second for them."""
         if self._reaper is not None:
@@ -128,13 +132,13 @@ class Supervisor:
         self._reaper.start()
 
     def _answers(self) -> bool:
-        """Whether a server behind the socket answers; asking also restarts its idle countdown."""
+        """Whether a server of use is behind the socket; asking also restarts its idle countdown."""
         if not self.socket.exists():
             return False
         try:
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), timeout=ANSWER_SECONDS) as http:
-                return http.get("http://localhost/health").status_code in {200, 503}
-        except httpx.HTTPError:
+                return http.get("http://localhost/health").json()["status"] in {"ok", "loading"}
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
             return False
 
 

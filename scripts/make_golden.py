@@ -4,6 +4,8 @@
 
 SOURCE is the llama.cpp tree inside the llama-cpp-python sdist of the pinned version (``vendor/llama.cpp``).
 REFERENCE_PYTHON is the interpreter of an environment with torch and transformers, which convert_hf_to_gguf.py needs.
+For the SmolLM2 cases take transformers 4.57: version 5 gives every Qwen2 model Qwen2's pre-tokenizer, whatever its
+tokenizer.json and tokenizer_config.json say, and llama.cpp's converter then does not know the result.
 Run this script itself in the project's environment: the second step is ``llama_model_quantize`` of the installed
 library, the function that the llama-quantize tool calls.
 """
@@ -31,6 +33,7 @@ from tests.fixtures.cases import CASES  # noqa: E402
 
 # Types whose tensors are listed one by one; of the others only the whole file's digest is kept.
 LISTED = ("Q4_K_M",)
+QUIET = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
 VERSIONS = "import json, torch, transformers; print(json.dumps([torch.__version__, transformers.__version__]))"
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--python", type=Path, required=True)
     parser.add_argument("cases", nargs="*", default=list(CASES))
     arguments = parser.parse_args()
+    llama_cpp.llama_log_set(QUIET, ctypes.c_void_p(0))
     output = subprocess.run([arguments.python, "-c", VERSIONS], capture_output=True, text=True, check=True)
     torch, transformers = json.loads(output.stdout)
     how = (

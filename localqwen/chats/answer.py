@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from localqwen.chats.tree import Message, MessageState
 from localqwen.events import AnswerEvent, Delta, Finished, Prefill, Usage
 
+# Over a shorter time a speed says nothing.
+SHORTEST_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -33,9 +36,14 @@ class Answer:
         usage = self.message.usage
         if usage is not None and usage.tokens_per_second > 0:
             return usage.tokens_per_second
-        if self.first_token_at is None or self.last_token_at is None or self.last_token_at <= self.first_token_at:
+        return (self.tokens - 1) / self.seconds if self.seconds >= SHORTEST_SECONDS else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first text to the last."""
+        if self.first_token_at is None or self.last_token_at is None:
             return 0.0
-        return (self.tokens - 1) / (self.last_token_at - self.first_token_at)
+        return self.last_token_at - self.first_token_at
 
 
 def advance(answer: Answer, event: AnswerEvent, now: float) -> Answer:
@@ -63,7 +71,7 @@ def end(answer: Answer, state: MessageState, error: str | None = None, usage: Us
     if answer.is_over:
         return answer
     if usage is None or not usage.completion_tokens:
-        seconds = (answer.last_token_at or 0.0) - (answer.first_token_at or 0.0)
+        seconds = answer.seconds if answer.seconds >= SHORTEST_SECONDS else 0.0
         prompt = usage.prompt_tokens if usage is not None else answer.prefill.total if answer.prefill else 0
         usage = Usage(prompt_tokens=prompt, completion_tokens=answer.tokens, decode_seconds=seconds)
     return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage))

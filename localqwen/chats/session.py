@@ -32,7 +32,8 @@ class Conversation:
 
     def __init__(self, store: Store, chat: Chat | None = None, tree: Tree | None = None) -> None:
         self._store = store
-        self._creating = asyncio.Lock()
+        # A draft that is emptied removes its conversation; that must not happen to one that is being asked in.
+        self._writing = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
         self._stopping = False
         self.chat = chat
@@ -59,12 +60,13 @@ class Conversation:
 
     async def ask(self, text: str) -> Message:
         """Commit a person's message at the end of the path."""
-        chat = await self._ensure_chat()
-        message = await asyncio.to_thread(self._store.ask, chat.id, self.tip, text)
-        self.draft = ""
-        self.chat = await asyncio.to_thread(self._store.chat, chat.id)
-        self._show(message)
-        return message
+        async with self._writing:
+            chat = await self._ensure_chat()
+            message = await asyncio.to_thread(self._store.ask, chat.id, self.tip, text)
+            self.draft = ""
+            self.chat = await asyncio.to_thread(self._store.chat, chat.id)
+            self._show(message)
+            return message
 
     async def respond(
         self, stream: AnswerStream, params: SamplingParams, model: Callable[[], str | None], notify: Callable[[], None]
@@ -82,10 +84,10 @@ class Conversation:
         """
         if self.is_answering:
             raise RuntimeError("this conversation is being answered already")
-        chat = await self._ensure_chat()
-        assert self.tip is not None, "ask first"
+        if self.chat is None or self.tip is None:
+            raise RuntimeError("ask first")
         told = history(self.path)
-        message = await asyncio.to_thread(self._store.begin_answer, chat.id, self.tip, params)
+        message = await asyncio.to_thread(self._store.begin_answer, self.chat.id, self.tip, params)
         self._show(message)
         self.answer = Answer(message)
         self._stopping = False
@@ -115,21 +117,21 @@ class Conversation:
 
     async def save_draft(self, text: str) -> None:
         """Keep what is typed; an empty conversation exists only as long as it has a draft."""
-        if text == self.draft:
-            return
-        self.draft = text
-        chat = await self._ensure_chat()
-        await asyncio.to_thread(self._store.save_draft, chat.id, text)
-        if not text and self.tip is None and await asyncio.to_thread(self._store.discard_if_empty, chat.id):
-            self.chat = None
+        async with self._writing:
+            if text == self.draft:
+                return
+            chat = await self._ensure_chat()
+            await asyncio.to_thread(self._store.save_draft, chat.id, text)
+            self.draft = text
+            if not text and self.tip is None and await asyncio.to_thread(self._store.discard_if_empty, chat.id):
+                self.chat = None
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _ensure_chat(self) -> Chat:
-        async with self._creating:
-            if self.chat is None:
-                self.chat = await asyncio.to_thread(self._store.create_chat)
-            return self.chat
+        if self.chat is None:
+            self.chat = await asyncio.to_thread(self._store.create_chat)
+        return self.chat
 
     async def _follow(self, stream: AnswerStream, told: list[ChatMessage], notify: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -147,7 +149,7 @@ class Conversation:
             if stopped or self._stopping:
                 self.answer = end(self.answer, "stopped")
             else:
-                self.answer = end(self.answer, "error", "the server ended the answer without a reason; ask again")
+                self.answer = end(self.answer, "error", "The server ended the answer without a reason: ask again.")
 
     async def _listen(self, stream: AnswerStream, told: list[ChatMessage], notify: Callable[[], None]) -> None:
         assert self.answer is not None

@@ -30,18 +30,14 @@ def command(checkpoint: Path, out: Path | None, type_: str, threads: int | None,
 
     Without OUT.gguf the file goes to the installed models, where other commands find it by name.
     """
-    from converters.convert import Progress, convert
+    from converters.convert import convert
     from converters.errors import ConversionError
-    from localqwen.cli.progress import ByteProgress
+    from localqwen.cli.progress import conversion_progress
 
     target = out or default_output(checkpoint, type_)
     try:
-        with ByteProgress(f"Converting to {type_}") as progress:
-
-            def show(step: Progress) -> None:
-                progress.update(step.done, step.total)
-
-            summary = convert(checkpoint, target, type_, threads, overwrite, show)
+        with conversion_progress(type_) as on_progress:
+            summary = convert(checkpoint, target, type_, threads, overwrite, on_progress)
     except ConversionError as error:
         raise LocalqwenError(str(error)) from error
     click.echo(

@@ -1,0 +1,204 @@
+"""One model, loaded and answering, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from localqwen.engine import native, plan, rope
+from localqwen.engine.context import Context, ContextOptions
+from localqwen.engine.devices import available_memory, physical_cores
+from localqwen.engine.jobs import Job, JobLoop, Sink
+from localqwen.engine.model import ALL_LAYERS, Model
+from localqwen.engine.prompt import ChatTemplate
+from localqwen.engine.sampling import Sampling, decide, defaults
+from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
+from localqwen.events import Loading, Ready
+from localqwen.params import ChatMessage, SamplingParams
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """``context`` in tokens, CPU ``threads``, ``gpu_layers`` to offload; ``None`` is chosen to suit the machine."""
+
+    context: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The model could not be loaded."""
+
+    error: LocalqwenError
+
+
+State: TypeAlias = Loading | Ready | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    template: ChatTemplate
+    sampling: Sampling
+    context_size: int
+    loop: JobLoop
+
+
+class Engine:
+    """Loads a GGUF file in the background, then runs jobs until :meth:`close`. Its methods may be called anywhere."""
+
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions | None = None,
+        name: str | None = None,
+        available: Callable[[], int] = available_memory,
+    ) -> None:
+        """``name`` is what :class:`Ready` calls the model; ``available`` tells the bytes of RAM that may be used."""
+        self.path = path
+        self.name = name or path.stem
+        self._options = options or EngineOptions()
+        self._available = available
+        self._state: State = Loading(0.0)
+        self._loaded: _Loaded | None = None
+        self._listeners: list[Callable[[State], None]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load; :attr:`state` tells how far it is."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give up loading, cancel all jobs and take no more; returns at once."""
+        self._closing.set()
+        if (loaded := self._loaded) is not None:
+            loaded.loop.stop()
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """:meth:`stop` and free everything; return whether that was done within ``timeout`` seconds."""
+        self.stop()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def state(self) -> State:
+        """Loading, ready or failed."""
+        return self._state
+
+    @property
+    def open_jobs(self) -> int:
+        """How many jobs wait or run."""
+        return loaded.loop.open_jobs if (loaded := self._loaded) is not None else 0
+
+    def subscribe(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        """Call ``listener`` with the present state now and with every later one in the engine's thread.
+
+        Returns a function that ends it.
+        """
+        with self._lock:
+            self._listeners.append(listener)
+            listener(self._state)
+        return lambda: self._unsubscribe(listener)
+
+    def submit(self, messages: Sequence[ChatMessage], params: SamplingParams, sink: Sink) -> Job:
+        """Queue a request for the next assistant message; its events go to ``sink`` in the engine's thread.
+
+        Raises :class:`InvalidRequestError` when the chat template refuses the messages or a parameter is out of range,
+        :class:`PromptTooLongError` when no token would fit after the prompt.
+        """
+        loaded = self._loaded
+        if loaded is None:
+            raise InvalidRequestError(f"{self.name} is not loaded yet: try again later.")
+        prompt = loaded.template.tokens(messages)
+        if not prompt:
+            raise InvalidRequestError("The prompt is empty.")
+        if len(prompt) >= loaded.context_size:
+            raise PromptTooLongError(
+                f"The prompt has {len(prompt)} tokens, and the context of {loaded.context_size} must hold it and the "
+                "answer: shorten it, or serve the model with a larger --ctx."
+            )
+        job = Job(prompt, decide(params, loaded.sampling), sink, params.stop, params.max_tokens)
+        loaded.loop.submit(job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job; it still gets its :class:`~localqwen.events.Finished`."""
+        if (loaded := self._loaded) is not None:
+            loaded.loop.cancel(job)
+
+    def _unsubscribe(self, listener: Callable[[State], None]) -> None:
+        with self._lock:
+            self._listeners.remove(listener)
+
+    def _set_state(self, state: State) -> None:
+        with self._lock:
+            self._state = state
+            for listener in self._listeners:
+                listener(state)
+
+    def _work(self) -> None:
+        try:
+            self._load_and_run()
+        except LocalqwenError as error:
+            self._set_state(Failed(error))
+        except Exception as error:
+            log.exception("The engine failed")
+            self._set_state(Failed(LocalqwenError(f"{self.name} could not be loaded: {error!r}.")))
+
+    def _load_and_run(self) -> None:
+        gpu_layers = self._gpu_layers()
+        with Model.open(self.path) as facts:
+            size = self._context_size(facts, gpu_layers)
+            scaling = rope.rope_for(size, facts.window)
+            needed = plan.memory_needed(facts.shape, size, gpu_layers)
+            source = _template_source(facts)
+        plan.check_memory(self.path.name, needed, self._available())
+        threads = self._options.threads or physical_cores()
+        with Model.load(self.path, gpu_layers, self._report) as model:
+            context = Context(model, ContextOptions(size, threads, scaling))
+            try:
+                loop = JobLoop(model, context)
+                special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
+                template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
+                self._loaded = _Loaded(template, defaults(model.metadata), size, loop)
+                if self._closing.is_set():  # close() may have come before there was a loop to stop
+                    loop.stop()
+                self._set_state(Ready(self.name, size))
+                loop.run()
+            finally:
+                self._loaded = None
+                context.close()
+
+    def _report(self, progress: float) -> bool:
+        self._set_state(Loading(progress))
+        return not self._closing.is_set()
+
+    def _gpu_layers(self) -> int:
+        asked = self._options.gpu_layers
+        if native.has_gpu():
+            return ALL_LAYERS if asked is None else asked
+        if asked:
+            raise InvalidRequestError("No GPU that llama.cpp can use was found: leave out --gpu-layers.")
+        return 0
+
+    def _context_size(self, model: Model, gpu_layers: int) -> int:
+        asked = self._options.context
+        return asked or plan.default_context(model.shape, model.window.native, self._available(), gpu_layers)
+
+
+def _template_source(model: Model) -> str:
+    source = model.chat_template
+    if not source:
+        raise InvalidModelError(
+            f"{model.path} has no chat template, so nobody can chat with it: use an instruct model's file."
+        )
+    return source

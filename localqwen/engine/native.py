@@ -1,0 +1,133 @@
+"""What llama.cpp offers beyond llama_cpp's bindings: the only ctypes of our own.
+
+Importing this module loads libllama and takes over its log, so only the server process does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import threading
+from collections import deque
+
+import llama_cpp.llama_cpp as llama
+
+# Looking a symbol up through libllama also finds it in the ggml libraries that libllama itself uses. Opening those by
+# file name would not do: a wheel holds copies where the build had links, and a copy has its own registry and callbacks.
+LIBLLAMA: ctypes.CDLL = llama._lib
+WARN, ERROR, CONTINUED = 3, 4, 5
+GPU_DEVICE_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU; llama_supports_gpu_offload() also counts RPC
+RECENT_LINES = 40
+
+log = logging.getLogger("localqwen.llama")
+
+
+class _Recent:
+    """llama.cpp's last log lines, so that a failure can be explained in its words."""
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[int, str]] = deque(maxlen=RECENT_LINES)
+        self._partial = ""
+        self._level = 0
+        self._lock = threading.Lock()  # loading logs from several threads
+
+    def write(self, level: int, text: str) -> None:
+        with self._lock:
+            if level != CONTINUED:
+                self._level = level
+            *lines, self._partial = (self._partial + text).split("\n")
+            for line in filter(str.strip, lines):
+                self._lines.append((self._level, line))
+                if self._level in (WARN, ERROR):
+                    log.log(logging.ERROR if self._level == ERROR else logging.WARNING, "%s", line)
+
+    def errors(self) -> list[str]:
+        with self._lock:
+            return [line for level, line in self._lines if level == ERROR]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._lines.clear()
+            self._partial = ""
+
+
+_recent = _Recent()
+
+
+# ctypes declares `level` as a plain int; text may cut a character in two, so it is decoded leniently.
+@llama.llama_log_callback  # type: ignore[untyped-decorator]
+def _log_callback(level: int, text: bytes, _user_data: object) -> None:
+    _recent.write(level, text.decode("utf-8", "replace"))
+
+
+def forget_errors() -> None:
+    """Start a new story: :func:`recent_errors` will tell only what happens from now on."""
+    _recent.clear()
+
+
+def recent_errors() -> list[str]:
+    """llama.cpp's error lines since :func:`forget_errors`, oldest first, without the function's name in front."""
+    return [line.partition(": ")[2] or line for line in _recent.errors()]
+
+
+_AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+
+
+@_AbortCallback  # type: ignore[untyped-decorator]
+def _abort_callback(message: bytes) -> None:
+    # The process is about to die on a failed assertion, perhaps with the heap damaged: write and nothing else.
+    os.write(2, b"localqwen: llama.cpp stopped on an internal check, " + message.replace(b"\n", b" ") + b".\n")
+
+
+_started = threading.Lock()
+_is_started = False
+
+
+def start() -> None:
+    """Initialize llama.cpp once for the process: its backends, its log, and words for its assertions."""
+    global _is_started  # noqa: PLW0603 - mirrors a process-wide state of the library
+    with _started:
+        if _is_started:
+            return
+        llama.llama_log_set(_log_callback, ctypes.c_void_p(None))
+        LIBLLAMA.ggml_set_abort_callback.argtypes = [_AbortCallback]
+        LIBLLAMA.ggml_set_abort_callback.restype = ctypes.c_void_p
+        LIBLLAMA.ggml_set_abort_callback(_abort_callback)
+        llama.llama_backend_init()
+        _is_started = True
+
+
+def has_gpu() -> bool:
+    """Whether this build of llama.cpp finds a GPU on this machine."""
+    start()
+    find = LIBLLAMA.ggml_backend_dev_by_type
+    find.argtypes, find.restype = [ctypes.c_int], ctypes.c_void_p
+    return any(find(kind) for kind in GPU_DEVICE_TYPES)
+
+
+class AbortFlag:
+    """A flag that makes a running ``llama_decode`` stop, to be set from any thread.
+
+    llama.cpp calls a function between the nodes of the graph, several hundred times a token. A Python function there
+    would take the GIL each time and wait for the server's other threads, so libc's ``strlen`` is called instead: on
+    an empty string it returns 0 (go on), on a string of one byte 1 (stop). Backends other than the CPU's do not ask.
+    """
+
+    def __init__(self) -> None:
+        self._text = ctypes.create_string_buffer(2)
+        strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
+        self.callback = llama.ggml_abort_callback(strlen.value)
+        self.data = ctypes.cast(self._text, ctypes.c_void_p)
+
+    def set(self) -> None:
+        """Stop the decode that runs now, and every later one until :meth:`clear`."""
+        self._text[0] = b"\x01"
+
+    def clear(self) -> None:
+        """Let decodes run again."""
+        self._text[0] = b"\x00"
+
+    def is_set(self) -> bool:
+        """Whether decodes are being stopped."""
+        return self._text[0] != b"\x00"

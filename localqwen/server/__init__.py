@@ -1,0 +1,3 @@
+"""OpenAI's HTTP API over the engine."""
+
+from __future__ import annotations

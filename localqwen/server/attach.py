@@ -1,0 +1,71 @@
+"""``GET /localqwen/attach``: follow the model while it loads, and keep a private server alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+
+from localqwen.engine.engine import Engine, Failed, State
+from localqwen.events import Loading, Ready
+from localqwen.server import sse
+
+
+class Attachments:
+    """The open attach streams; :meth:`end` closes them all so that the server can shut down."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Close every stream."""
+        self._ending.set()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """``loading`` {progress}, then ``ready`` {model, context} or ``error`` {message}, and heartbeats.
+
+        The stream stays open after ``ready`` and ends after ``error``.
+        """
+        loop = asyncio.get_running_loop()
+        states: asyncio.Queue[State | None] = asyncio.Queue()
+        unsubscribe = self._engine.subscribe(lambda state: _pass_on(loop, states, state))
+        ending = asyncio.ensure_future(self._ending.wait())
+        ending.add_done_callback(lambda _: states.put_nowait(None))
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(sse.HEARTBEAT_SECONDS):
+                        state = await states.get()
+                except TimeoutError:
+                    yield sse.HEARTBEAT
+                    continue
+                match state:
+                    case Loading():
+                        yield sse.message({"progress": state.progress}, "loading")
+                    case Ready():
+                        yield sse.message({"model": state.model, "context": state.context}, "ready")
+                    case Failed():
+                        yield sse.message({"message": str(state.error)}, "error")
+                        return
+                    case None:
+                        return
+        finally:
+            unsubscribe()
+            ending.cancel()
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop, states: asyncio.Queue[State | None], state: State) -> None:
+    loop.call_soon_threadsafe(states.put_nowait, state)
+
+
+def router(attachments: Attachments) -> APIRouter:
+    """The route over ``attachments``."""
+    routes = APIRouter()
+
+    @routes.get("/localqwen/attach", include_in_schema=False)
+    async def attach() -> sse.EventStream:
+        return sse.EventStream(attachments.events())
+
+    return routes

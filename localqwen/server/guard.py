@@ -1,0 +1,61 @@
+"""Who may ask: programs of this machine, or holders of the API key."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from localqwen.server.failures import error_response
+
+OPEN_PATHS = {"/health"}
+
+
+class Guard:
+    """ASGI middleware that checks the Host header and the API key before anything else happens.
+
+    A web page can make a browser ask 127.0.0.1, and by giving its own name that address (DNS rebinding) even read the
+    answer. Such a request carries the page's host name, so on a loopback socket only loopback names are let through.
+    A page cannot know the key, so with one that check is not needed.
+    """
+
+    def __init__(self, app: ASGIApp, *, api_key: str | None, check_host: bool) -> None:
+        self._app = app
+        self._key = api_key.encode() if api_key else None
+        self._check_host = check_host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if self._check_host and not is_loopback(host_name(headers.get("host", ""))):
+            refusal = error_response("Only names of this machine are served here: ask 127.0.0.1.", 403)
+            await refusal(scope, receive, send)
+        elif self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
+            await error_response("The API key is missing or wrong.", 401, code="invalid_api_key")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _has_key(self, headers: Headers) -> bool:
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        return kind.lower() == "bearer" and secrets.compare_digest(key.strip().encode(), self._key or b"")
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, without its port and without the brackets of an IPv6 address."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address always means this machine."""
+    if host.lower() in {"localhost", "localhost."}:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

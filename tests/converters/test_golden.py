@@ -1,0 +1,61 @@
+"""Our one pass against llama.cpp's own two steps: every tensor and every byte of the file.
+
+The expected digests lie in tests/golden, with how they were made; scripts/make_golden.py makes them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+
+from converters.convert import TYPES, convert
+from tests.fixtures.cases import CASES
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+# Every case in the default type, and one case in every type.
+WHOLE_FILES = [(case, "Q4_K_M") for case in CASES] + [("qwen-vocab-plain", kind) for kind in TYPES if kind != "Q4_K_M"]
+
+
+@cache
+def golden(case: str) -> dict[str, Any]:
+    """What is expected of a case."""
+    document: dict[str, Any] = json.loads((GOLDEN / f"{case}.json").read_text(encoding="utf-8"))
+    return document
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fixture_is_the_one_that_was_recorded(case: str) -> None:
+    files = {path.name: sha256(path) for path in CASES[case]().iterdir()}
+    assert files == golden(case)["checkpoint"], "the fixture changed: run scripts/make_golden.py"
+
+
+@pytest.mark.parametrize("case,kind", WHOLE_FILES)
+def test_same_bytes_as_llama_cpp(case: str, kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.gguf"
+    convert(CASES[case](), out, type=kind)
+    expected = golden(case)["tensors"].get(kind)
+    if expected is not None:
+        # Tensor by tensor first: a difference in one is easier to act on than one in the whole file.
+        found = {
+            tensor.name: [
+                tensor.tensor_type.name,
+                [int(size) for size in tensor.shape],
+                hashlib.sha256(tensor.data.tobytes()).hexdigest(),
+            ]
+            for tensor in gguf.GGUFReader(out).tensors
+        }
+        assert list(found) == list(expected)
+        assert found == expected
+    assert sha256(out) == golden(case)["files"][kind]

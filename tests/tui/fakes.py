@@ -1,0 +1,100 @@
+"""A connection whose timing the test decides, and waiting on conditions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from textual.pilot import Pilot
+
+from localqwen.client import MODEL_DEFAULTS
+from localqwen.events import AnswerEvent, Delta, Finished, LoadEvent, Ready
+from localqwen.params import ChatMessage, SamplingParams
+from tui.app import ChatApp
+from tui.backend import Listener
+from tui.widgets.transcript.view import Transcript
+
+
+class FakeClient:
+    """Answers with the events that the test puts in; what it was asked is in ``asked``."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[AnswerEvent] = asyncio.Queue()
+        self.asked: list[list[ChatMessage]] = []
+        self.closed = 0
+
+    async def stream(
+        self, messages: Sequence[ChatMessage], params: SamplingParams = MODEL_DEFAULTS, model: str | None = None
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        self.asked.append(list(messages))
+        try:
+            while True:
+                event = await self.events.get()
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            self.closed += 1
+
+    def say(self, *pieces: str) -> None:
+        """Send text."""
+        for piece in pieces:
+            self.events.put_nowait(Delta(piece))
+
+    def answer(self, text: str) -> None:
+        """Send a whole answer."""
+        self.say(text)
+        self.events.put_nowait(Finished("stop"))
+
+
+class FakeConnection:
+    """A model that loads and dies when the test says so; by default it is ready at once."""
+
+    def __init__(self, *, ready: bool = True, address: str | None = None) -> None:
+        self.name = "fake"
+        self.address = address
+        self.client = FakeClient()
+        self.lives = 0
+        self._events: asyncio.Queue[LoadEvent | str] = asyncio.Queue()
+        self._ready = ready
+
+    async def live(self, listener: Listener) -> str:
+        self.lives += 1
+        if self._ready:
+            listener.loaded(self.client, Ready("fake", 4096))
+        while True:
+            event = await self._events.get()
+            if isinstance(event, str):
+                listener.lost()
+                return event
+            listener.loaded(self.client, event)
+
+    def load(self, event: LoadEvent) -> None:
+        """Let loading go on."""
+        self._events.put_nowait(event)
+
+    def die(self, reason: str) -> None:
+        """Let the server go away."""
+        self._events.put_nowait(reason)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for a condition; one ``pilot.pause()`` is not enough, and a fixed sleep is too long or too short."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain; the screen shows:\n" + screen_text(pilot.app)
+        await pilot.pause(0.01)
+
+
+def screen_text(app: object) -> str:
+    """What a person sees, as text."""
+    assert isinstance(app, ChatApp)
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height])
+
+
+def transcript(app: ChatApp) -> Transcript:
+    """The chat screen's transcript."""
+    return app.chat.query_one(Transcript)

@@ -1,0 +1,54 @@
+"""The one boundary between foreign text and the terminal.
+
+Model text, history, titles, file names, fields of a model and errors are all foreign: any of them may hold escape
+sequences that move the cursor, fill the clipboard or switch terminal modes, and Textual passes most of them through.
+Widgets take :data:`SafeText`, and only the functions here make it, so that a type checker finds a forgotten path.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+SafeText = NewType("SafeText", str)
+
+# C0 becomes the picture of its name (ESC shows as ␛), so that a reader sees what was tried.
+_TABLE: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)}
+_TABLE[0x7F] = "␡"
+# C1: terminals that know 8-bit controls read 0x9B as CSI.
+_TABLE.update(dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}"))
+# Lone surrogates cannot be written as UTF-8.
+_TABLE.update(dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"))
+# Bidirectional embeddings, overrides and isolates make text look like other text. Taken out, what is left shows in
+# its true order; Arabic and Hebrew need none of them, and the marks U+200E and U+200F may stay.
+_TABLE.update(dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), ""))
+# Line and paragraph separators break lines in some terminals; interlinear annotations hide text.
+_TABLE.update({0x2028: " ", 0x2029: " ", 0xFFF9: "", 0xFFFA: "", 0xFFFB: ""})
+
+_CLEAN = {code: char for code, char in _TABLE.items() if code not in (0x09, 0x0A)}
+_DIRTY = re.compile("[" + "".join(re.escape(chr(code)) for code in _CLEAN) + "]")
+_DIRTY_CELL = re.compile("[" + "".join(re.escape(chr(code)) for code in _TABLE) + "]")
+# One character for one: a laid-out line must keep its length. Nothing to see is the word joiner, of width zero.
+_CELL = {code: char or "\N{WORD JOINER}" for code, char in _TABLE.items()} | {0x09: " ", 0x0A: " "}
+
+
+def safe(text: str) -> SafeText:
+    """Foreign text of any number of lines: only newlines and tabs stay of the controls. ``\\r\\n`` is a newline."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if _DIRTY.search(text):
+        text = text.translate(_CLEAN)
+    return SafeText(text)
+
+
+def safe_line(text: str) -> SafeText:
+    """Foreign text for one line: a title, a name, an error. Every run of white space is one space."""
+    return SafeText(" ".join(safe(text).split()))
+
+
+def safe_cells(text: str) -> SafeText:
+    """The last look at a line that is laid out, whose length must not change.
+
+    Markdown can make characters that its source did not hold (``&#x202e;``, ``%1b`` in a link), hence a second look.
+    """
+    return SafeText(text.translate(_CELL) if _DIRTY_CELL.search(text) else text)

@@ -1,0 +1,3 @@
+"""One widget per file."""
+
+from __future__ import annotations

@@ -1,0 +1,79 @@
+"""Where a message is typed: Enter sends, Shift+Enter, Alt+Enter and Ctrl+J break the line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+from tui.sanitize import safe
+
+
+class Composer(TextArea):
+    """A text area that grows with its text up to a third of the screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", id="composer.send", show=False, priority=True),
+        # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
+        Binding(
+            "shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False, priority=True
+        ),
+    ]
+
+    DEFAULT_CSS = """
+    Composer {
+        height: auto;
+        min-height: 3;
+        max-height: 33vh;
+    }
+    """
+
+    @dataclass
+    class Sent(Message):
+        """Enter was pressed; ``text`` is what the composer holds, and still holds."""
+
+        text: str
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=False,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+            placeholder="Ask anything",
+        )
+
+    def action_send(self) -> None:
+        """Offer the text for sending."""
+        if self.text.strip():
+            self.post_message(self.Sent(self.text))
+
+    def action_newline(self) -> None:
+        """Break the line at the cursor."""
+        self.insert("\n", maintain_selection_offset=False)
+        self.scroll_cursor_visible()
+
+    # The composer is a few lines high: paging is for the conversation above it.
+    async def action_cursor_page_up(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(-1)")
+
+    async def action_cursor_page_down(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(1)")
+
+    def fill(self, text: str) -> None:
+        """Hold another text, with the cursor at its end."""
+        self.load_text(safe(text))
+        self.move_cursor(self.document.end)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        # Textual shows what is pasted as it is, with its escape sequences.
+        await super()._on_paste(events.Paste(safe(event.text.replace("\r\n", "\n").replace("\r", "\n"))))
+        event.stop()
+        event.prevent_default()

@@ -1,0 +1,96 @@
+"""The transcript's colours, taken from the app's theme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.style import Style
+from textual.color import Color
+
+
+@dataclass(frozen=True, slots=True)
+class Styles:
+    """One Rich style for each thing a transcript shows; the backgrounds are the theme's."""
+
+    base: Style
+    muted: Style
+    rule: Style
+    person: Style
+    person_bar: Style
+    name: Style
+    heading: Style
+    strong: Style
+    emphasis: Style
+    strike: Style
+    inline_code: Style
+    link: Style
+    url: Style
+    bullet: Style
+    quote: Style
+    quote_bar: Style
+    code: Style
+    code_label: Style
+    keyword: Style
+    string: Style
+    number: Style
+    function: Style
+    comment: Style
+    error: Style
+    warning: Style
+    selection: Style
+
+    @classmethod
+    def from_theme(cls, variables: Mapping[str, str]) -> Styles:
+        """The styles for a theme's CSS variables."""
+        colors = {name: _color(variables, name) for name in _NAMES}
+        back, text = colors["background"], colors["foreground"]
+        plain = back.ansi is not None or text.ansi is not None
+
+        def fg(
+            color: Color, over: Color = back, part: float = 1.0, *, bold: bool = False, italic: bool = False
+        ) -> Style:
+            if plain:
+                # The terminal's own colours cannot be mixed; dim says the same.
+                return Style(color=color.rich_color, bold=bold, italic=italic, dim=part < 1)
+            return Style(color=over.blend(color, part).rich_color, bold=bold or None, italic=italic or None)
+
+        def bg(color: Color) -> Style:
+            return Style(bgcolor=color.rich_color)
+
+        panel, surface = colors["panel"], colors["surface"]
+        return cls(
+            base=fg(text) + bg(back),
+            muted=fg(text, part=0.55),
+            rule=fg(text, part=0.25),
+            person=fg(text, surface) + bg(surface),
+            person_bar=fg(colors["primary"], surface) + bg(surface),
+            name=fg(colors["primary"], bold=True),
+            heading=fg(colors["primary"], bold=True),
+            strong=Style(bold=True),
+            emphasis=Style(italic=True),
+            strike=Style(strike=True),
+            inline_code=fg(colors["secondary"]) + (Style() if plain else bg(surface)),
+            link=fg(colors["secondary"]) + Style(underline=True),
+            url=fg(text, part=0.55),
+            bullet=fg(colors["primary"]),
+            quote=fg(text, part=0.75, italic=True),
+            quote_bar=fg(colors["primary"], part=0.6),
+            code=fg(text, panel, 0.95) + bg(panel),
+            code_label=fg(text, panel, 0.5) + bg(panel),
+            keyword=fg(colors["primary"], panel),
+            string=fg(colors["success"], panel),
+            number=fg(colors["warning"], panel),
+            function=fg(colors["secondary"], panel),
+            comment=fg(text, panel, 0.5, italic=True),
+            error=fg(colors["error"]),
+            warning=fg(colors["warning"]),
+            selection=Style(reverse=True) if plain else bg(back.blend(colors["primary"], 0.4)),
+        )
+
+
+_NAMES = ("background", "foreground", "surface", "panel", "primary", "secondary", "success", "warning", "error")
+
+
+def _color(variables: Mapping[str, str], name: str) -> Color:
+    return Color.parse(variables[name])
