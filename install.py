@@ -130,7 +130,8 @@ def has_nvidia_gpu() -> bool:
 
 def installation_key(cmake_args: str) -> str:
     """Changes when ``.venv`` no longer fits: other dependencies, build options, Python, or checkout folder."""
-    parts = [(ROOT / "pyproject.toml").read_text(), cmake_args, sys.version, str(ROOT), DEMO_PACKAGE]
+    sources = [ROOT / "pyproject.toml", *sorted((ROOT / "converters").glob("*.[ch]"))]
+    parts = [*(path.read_text() for path in sources), cmake_args, sys.version, str(ROOT), DEMO_PACKAGE]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

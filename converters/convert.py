@@ -15,8 +15,8 @@ from converters.config import Config, parse_config
 from converters.errors import ConversionError
 from converters.ggml import FileType, GGMLType, row_size
 from converters.gguf_format import Metadata, TensorInfo, align, encode_header
+from converters.lanes import kernels
 from converters.layout import OutputTensor, plan
-from converters.quantize import kernels
 from converters.recipe import Shape, assign
 from converters.slabs import Slab, SlabWriter, SourceFiles, cut
 from converters.tokenizer import tokenizer

@@ -1,13 +1,12 @@
-"""ggml's own quantization kernels, called from the installed llama-cpp-python's library.
+"""Quantization kernels: ggml's own, called from the installed llama-cpp-python's library.
 
 Only ``libggml-base`` is loaded: no model code, no backends, and the Python package is not imported. ctypes releases
-the GIL during a call, so that threads quantize in parallel.
+the GIL during a call, so that threads quantize in parallel. ``converters.lanes`` adds faster ones for K-quants.
 """
 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,12 +25,14 @@ Bytes = npt.NDArray[np.uint8]
 class Kernels:
     """The kernels of one loaded ``libggml-base``; calls are thread-safe."""
 
+    description = "ggml"
+
     def __init__(self, library: Path) -> None:
         lib = ctypes.CDLL(str(library))
         # Signatures: ggml.h of llama.cpp 0c1e570.
-        self._quantize = lib.ggml_quantize_chunk
-        self._quantize.restype = ctypes.c_size_t
-        self._quantize.argtypes = [
+        self._ggml = lib.ggml_quantize_chunk
+        self._ggml.restype = ctypes.c_size_t
+        self._ggml.argtypes = [
             ctypes.c_int,  # type
             ctypes.c_void_p,  # float32 source
             ctypes.c_void_p,  # destination
@@ -44,7 +45,9 @@ class Kernels:
         self._validate.restype = ctypes.c_bool
         self._validate.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
 
-    def quantize(self, kind: GGMLType, source: Float32, target: Bytes, columns: int) -> int:
+    def quantize(
+        self, kind: GGMLType, source: Float32, target: Bytes, columns: int, importance: Float32 | None = None
+    ) -> int:
         """Quantize whole rows.
 
         Args:
@@ -52,6 +55,7 @@ class Kernels:
             source: contiguous float32, a multiple of ``columns`` long; all values finite.
             target: receives the bytes, from its start.
             columns: weights per row, a multiple of the type's block.
+            importance: ``columns`` contiguous float32, the importance of each column; without it all count alike.
 
         Returns:
             Number of bytes written.
@@ -64,26 +68,19 @@ class Kernels:
         expected = rows * row_size(kind, columns)
         if rest or target.nbytes < expected or not source.flags.c_contiguous or not target.flags.c_contiguous:
             raise ValueError(f"{source.size} values do not make rows of {columns} in {target.nbytes} bytes")
-        written: int = self._quantize(kind, source.ctypes.data, target.ctypes.data, 0, rows, columns, None)
-        if written != expected:
-            raise ValueError(f"ggml wrote {written} bytes of {kind.name} instead of {expected}")
-        if not self._validate(kind, target.ctypes.data, written):
+        if importance is not None and (importance.size != columns or not importance.flags.c_contiguous):
+            raise ValueError(f"{importance.size} importances do not fit rows of {columns}")
+        self._run(kind, source, target, rows, columns, importance)
+        if not self._validate(kind, target.ctypes.data, expected):
             raise OverflowError(f"a value is too large for {kind.name}")
-        return written
+        return expected
 
-
-@cache
-def kernels() -> Kernels:
-    """The kernels of the installed llama-cpp-python.
-
-    Raises:
-        ConversionError: the package or its library is missing.
-    """
-    path = library_path()
-    try:
-        return Kernels(path)
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be loaded ({error}): install llama-cpp-python again.") from error
+    def _run(
+        self, kind: GGMLType, source: Float32, target: Bytes, rows: int, columns: int, importance: Float32 | None
+    ) -> None:
+        """Quantize what ``quantize`` has checked."""
+        weights = None if importance is None else importance.ctypes.data
+        self._ggml(kind, source.ctypes.data, target.ctypes.data, 0, rows, columns, weights)
 
 
 def library_path() -> Path:

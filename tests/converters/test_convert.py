@@ -22,7 +22,7 @@ from converters import slabs
 from converters.convert import TYPES, Progress, convert
 from converters.errors import ConversionError
 from converters.ggml import BLOCKS, GGMLType
-from converters.quantize import kernels
+from converters.lanes import kernels
 from converters.slabs import cut
 from tests.fixtures.tiny import edit_json, tiny_checkpoint, tiny_weights
 from tests.llama import greedy, model
