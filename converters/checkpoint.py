@@ -14,8 +14,8 @@ from converters.source import LocalWeights, Weights
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-# tokenizer.json of a 152k vocabulary has 7 MB; nothing in a checkpoint comes near this.
-MAX_JSON = 200_000_000
+# tokenizer.json of Qwen2's vocabulary has 7 MB; nothing in a checkpoint comes near this.
+MAX_JSON = 64_000_000
 
 
 @dataclass(frozen=True)

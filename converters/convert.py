@@ -129,7 +129,13 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         if delete_shards:
             refuse_links(source, slabs)
         with OutputFile(
-            out, layout.size, overwrite=overwrite, conversion=conversion, slabs=len(slabs), on_note=on_note
+            out,
+            layout.size,
+            overwrite=overwrite,
+            conversion=conversion,
+            slabs=len(slabs),
+            origin=weights.origin,
+            on_note=on_note,
         ) as output:
             output.write_at(layout.header, 0)
             remover = Remover(source, slabs, output) if delete_shards else None

@@ -30,10 +30,14 @@ MAX_SIZE = 64 << 20
 
 @dataclass
 class State:
-    """What a journal says: which conversion, its finished slabs, removed source files, and its valid length."""
+    """What a journal says: which conversion, its finished slabs, removed source files, and its valid length.
+
+    ``origin`` is where the weights come from, for those who look for the same source again.
+    """
 
     conversion: str
     slabs: int
+    origin: str = ""
     done: set[int] = field(default_factory=set)
     consumed: dict[str, Consumed] = field(default_factory=dict)
     length: int = 0
@@ -65,7 +69,7 @@ def read_journal(path: Path) -> State | None:
 def _begin(entry: Mapping[str, Any]) -> State:
     if entry["format"] != FORMAT or not isinstance(entry["conversion"], str) or type(entry["slabs"]) is not int:
         raise ValueError
-    return State(entry["conversion"], entry["slabs"])
+    return State(entry["conversion"], entry["slabs"], str(entry.get("origin", "")))
 
 
 def _apply(state: State, entry: Mapping[str, Any]) -> None:
@@ -116,28 +120,29 @@ class Journal:
     A commit (the data's ``fdatasync``, then the entry) runs in a thread of its own, so that the workers go on.
     """
 
-    def __init__(self, path: Path, sync_data: Callable[[], None], conversion: str, slabs: int) -> None:
-        """Continue the journal at ``path`` if it is of the same ``conversion``, else begin a new one.
+    def __init__(self, path: Path, sync_data: Callable[[], None], job: State) -> None:
+        """Continue the journal at ``path`` if it is of the same conversion, else begin a new one.
 
         Args:
             path: the journal's file.
             sync_data: brings everything that was written to the output so far onto the disk.
-            conversion: names everything that decides the output's bytes.
-            slabs: number of slabs, which are known by their number.
+            job: which conversion, its number of slabs, and where the weights come from.
 
         Raises:
             OSError: it cannot be written.
         """
         self.path = path
         self._sync_data = sync_data
-        state = read_journal(path)
-        self.resumed = state is not None and state.conversion == conversion and state.slabs == slabs
-        self.state = state if state is not None and self.resumed else State(conversion, slabs)
+        found = read_journal(path)
+        same = found is not None and (found.conversion, found.slabs) == (job.conversion, job.slabs)
+        self.state = found if found is not None and same else job
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         # What follows the last intact line is cut off, or the next entry would be lost with it.
         os.ftruncate(self._fd, self.state.length)
-        if not self.resumed:
-            self._append({"format": FORMAT, "conversion": conversion, "slabs": slabs})
+        if not same:
+            self._append(
+                {"format": FORMAT, "conversion": job.conversion, "slabs": job.slabs, "origin": job.origin},
+            )
         self._open: list[int] = []
         self._open_bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")

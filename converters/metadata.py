@@ -21,6 +21,7 @@ from converters.gguf_format import Metadata
 
 ARCH = "qwen2"
 QUANTIZATION_VERSION = 2
+MAX_README = 4_000_000
 
 # Sampling defaults in llama.cpp's order: GGUF key, names in generation_config.json, whether it is an integer.
 _SAMPLING: tuple[tuple[str, tuple[str, ...], bool], ...] = (
@@ -126,8 +127,10 @@ def _authorship(directory: Path, config: Mapping[str, Any], weights: int) -> Any
     import gguf
 
     logging.getLogger("metadata").setLevel(logging.CRITICAL)
+    readme = directory / "README.md"
     try:
-        card = gguf.Metadata.load_model_card(directory)
+        sane = readme.is_file() and readme.stat().st_size < MAX_README
+        card = gguf.Metadata.load_model_card(directory) if sane else {}
         known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), directory, weights)
     except Exception:
         # Whatever these heuristics trip over in a stranger's README costs a few descriptive keys, not the conversion.

@@ -71,10 +71,16 @@ class _Queue:
 
 
 class RemoteWeights:
-    """The safetensors files of a remote checkpoint (a :class:`converters.source.Weights`)."""
+    """The safetensors files of a remote checkpoint (a :class:`converters.source.Weights`).
 
-    def __init__(self, fetcher: Fetcher, files: Mapping[str, RemoteFile], segment: int = SEGMENT) -> None:
+    ``verified`` are the files whose SHA-256 was compared.
+    """
+
+    def __init__(
+        self, fetcher: Fetcher, files: Mapping[str, RemoteFile], origin: str = "", segment: int = SEGMENT
+    ) -> None:
         """``segment`` is the size of one request in bytes; a read may be longer."""
+        self.origin = origin
         self.verified: set[str] = set()
         self._fetcher = fetcher
         self._files = files

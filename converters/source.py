@@ -31,6 +31,10 @@ class Range(NamedTuple):
 class Weights(Protocol):
     """The safetensors files of one checkpoint. ``read`` may be called from several threads."""
 
+    @property
+    def origin(self) -> str:
+        """Where they come from, so that a later run can ask for the same; empty for this disk."""
+
     def names(self) -> Iterable[str]:
         """All files, without directories."""
 
@@ -88,6 +92,11 @@ class LocalWeights:
         self._fds: dict[str, int] = {}
         self._first: dict[str, os.stat_result] = {}
         self._consumed = dict(consumed or {})
+
+    @property
+    def origin(self) -> str:
+        """This disk."""
+        return ""
 
     def names(self) -> list[str]:
         """All ``*.safetensors``, those that were consumed included."""

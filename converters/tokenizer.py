@@ -143,7 +143,10 @@ def _special(metadata: Metadata, special: SpecialTokens, vocabulary: int, path: 
         if kind == "cls":
             continue  # GGUF has no key for it
         if not 0 <= index < vocabulary:
-            raise CheckpointError(f"{path.parent} names {index} as its {kind} token, but has {vocabulary} tokens.")
+            raise CheckpointError(
+                f"{path.parent} names {index} as its {kind} token, but there are only {vocabulary} tokens: "
+                "correct its config.json or tokenizer.json."
+            )
         metadata.u32(f"tokenizer.ggml.{_KEYS.get(kind, kind)}_token_id", index)
     for kind, value in special.add.items():
         if kind in ("bos", "eos", "sep"):

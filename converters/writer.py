@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from converters.errors import ConversionError, ResumableError
-from converters.journal import Journal
+from converters.journal import Journal, State, read_journal
 from converters.source import Consumed
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class OutputFile:
         overwrite: bool,
         conversion: str = "",
         slabs: int = 0,
+        origin: str = "",
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         """Open or create ``PATH.part`` of ``size`` bytes.
@@ -50,6 +51,7 @@ class OutputFile:
             overwrite: replace a file under the final name.
             conversion: names everything that decides the file's bytes.
             slabs: number of pieces that the journal counts.
+            origin: where the weights come from, kept in the journal.
             on_note: gets a sentence when an unfinished file of another conversion is dropped.
 
         Raises:
@@ -64,15 +66,13 @@ class OutputFile:
             self._fd = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise self._failed(error) from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not self._lock():
             os.close(self._fd)
             raise ConversionError(
                 f"Another conversion is writing {self.part}: wait for it, or choose another output name."
-            ) from error
+            )
         try:
-            self._begin(size, conversion, slabs, on_note)
+            self._begin(size, on_note, State(conversion, slabs, origin))
         except OSError as error:
             os.close(self._fd)
             raise self._failed(error) from error
@@ -80,33 +80,43 @@ class OutputFile:
             os.close(self._fd)
             raise
 
-    def _begin(self, size: int, conversion: str, slabs: int, on_note: Callable[[str], None] | None) -> None:
-        status = os.fstat(self._fd)
+    def _lock(self) -> bool:
+        """Take the file for this process; false if another one has it, or has just finished it.
+
+        The other process may have renamed its finished file between our opening and locking it. What we hold then is
+        that finished file, no longer ``PATH.part``, and must not be touched.
+        """
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return os.path.samestat(os.fstat(self._fd), self.part.stat())
+        except OSError:
+            return False
+
+    def _begin(self, size: int, on_note: Callable[[str], None] | None, job: State) -> None:
         journal = journal_path(self.path)
-        if status.st_size != size:
-            # A journal speaks only of a part of the right size. It goes first: were we killed in between, it must
-            # not be taken for that of the new file.
-            if journal.exists() and on_note:
+        state = read_journal(journal)
+        same = state is not None and state.conversion == job.conversion and os.fstat(self._fd).st_size == size
+        if not same:
+            if state is not None and state.consumed:
+                raise ConversionError(
+                    f"{self.part} holds what another conversion made of source files that it has removed: finish that "
+                    "one with its own options, or choose another output name."
+                )
+            if state is not None and on_note:
                 on_note(f"{self.part} is of another conversion and cannot be continued: starting over.")
+            # The journal goes first: were we killed in between, it must not be taken for that of the new file.
             journal.unlink(missing_ok=True)
             os.ftruncate(self._fd, 0)
-            status = os.fstat(self._fd)
-        fresh = status.st_size == 0
         free = shutil.disk_usage(self.path.parent).free
-        needed = size - status.st_blocks * 512
+        needed = size - os.fstat(self._fd).st_blocks * 512
         if free < needed:
-            if fresh:
+            if not same:
                 self.part.unlink(missing_ok=True)
             raise ConversionError(
                 f"{self.path.parent} has {free / 1e9:.2f} GB free and {self.path.name} needs {needed / 1e9:.2f} GB: "
                 "free some space or choose another folder."
             )
-        existed = journal.exists()
-        self.journal = Journal(journal, self._sync, conversion, slabs)
-        if not self.journal.resumed:
-            if existed and on_note:
-                on_note(f"{self.part} is of another conversion and cannot be continued: starting over.")
-            os.ftruncate(self._fd, 0)
+        self.journal = Journal(journal, self._sync, job)
         os.ftruncate(self._fd, size)
 
     def write_at(self, data: Buffer, offset: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,9 +71,10 @@ def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
         return demo_model()
     if (card := catalog.cards().get(model.lower())) is not None:
         raise ModelNotFoundError(
-            f"{card.name} is not installed: download {card.repository} and run `localqwen convert FOLDER`."
+            f"{card.name} is not installed: `localqwen pull {card.name}` downloads and converts it "
+            f"({card.shape.parameters * 2 / 1e9:.1f} GB)."
         )
-    if path.suffix == ".gguf" or path.parent != Path():
+    if path.suffix == ".gguf" or os.sep in model:
         raise ModelNotFoundError(f"{model} does not exist: check the path, or see `localqwen models` for names.")
     raise ModelNotFoundError(f"{model} names no installed model: `localqwen models` lists what there is.")
 

@@ -25,7 +25,8 @@ def test_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["My-Model-Q4_K_M", "my-model-q4_k_m", "My-Model-Q4_K_M.gguf"])
 def test_installed_name_is_found(home: Path, model: str) -> None:
-    assert library.resolve(model) == install(home, "My-Model-Q4_K_M.gguf")
+    path = install(home, "My-Model-Q4_K_M.gguf")
+    assert library.resolve(model) == path
 
 
 def test_catalogue_name_means_the_newest_file_of_that_release(home: Path) -> None:
@@ -38,7 +39,7 @@ def test_catalogue_name_means_the_newest_file_of_that_release(home: Path) -> Non
 
 def test_base_card_is_not_taken_for_the_instruct_release(home: Path) -> None:
     install(home, "Qwen2-7B-Instruct-Q4_K_M.gguf")
-    with pytest.raises(ModelNotFoundError, match="download Qwen/Qwen2-7B and run"):
+    with pytest.raises(ModelNotFoundError, match="localqwen pull qwen2-7b`"):
         library.resolve("qwen2-7b")
 
 

@@ -61,10 +61,12 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     with _unix_socket(uds) if uds else _tcp_socket(host, port) as listener:
         from localqwen import library
         from localqwen.engine.engine import Engine, EngineOptions
+        from localqwen.engine.model import check_header
         from localqwen.server.app import Access
         from localqwen.server.process import serve
 
         path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
+        check_header(path)
         engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), served_model_name)
         if not uds:
             _announce(engine, listener, api_key)

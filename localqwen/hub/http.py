@@ -36,10 +36,10 @@ class Patience:
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after so many failures in a row."""
-        return min(self.longest, self.first * 2 ** (failures - 1)) * random.uniform(1, 1.5)
+        return min(self.longest, self.first * 2.0 ** (failures - 1)) * (1.0 + random.random() / 2)
 
 
-class _Retry(Exception):
+class _RetryError(Exception):
     """A try that failed in a way that may pass, after ``wait`` seconds if the server says so."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -88,7 +88,7 @@ class RangeFetcher:
                 for chunk in self._stream(name, offset + done, offset + target.nbytes):
                     target.data[done : done + len(chunk)] = chunk
                     done += len(chunk)
-            except _Retry as failure:
+            except _RetryError as failure:
                 failures = 1 if done > before else failures + 1
                 if failures >= self._patience.tries:
                     raise self._failed(name, f"{failure.reason}, {failures} times in a row") from failure
@@ -114,20 +114,20 @@ class RangeFetcher:
             ) as response:
                 self._check(name, response, begin, end, direct)
                 left = end - begin
-                for chunk in response.iter_raw(1 << 18):
+                for chunk in response.iter_raw():
                     if self._stopped.is_set():
                         raise ResumableError(f"The download of {self._repository} was stopped: {_GOES_ON}.")
                     # A server that sends more than it was asked for is cut off.
                     yield chunk[:left]
                     left -= min(left, len(chunk))
                 if left:
-                    raise _Retry("the connection ended early")
+                    raise _RetryError("the connection ended early")
         except OfflineModeIsEnabled as error:
             raise offline(self._repository) from error
         except httpx2.TimeoutException as error:
-            raise _Retry("the hub did not answer in time") from error
+            raise _RetryError("the hub did not answer in time") from error
         except httpx2.TransportError as error:
-            raise _Retry(f"the connection failed ({str(error) or type(error).__name__})") from error
+            raise _RetryError(f"the connection failed ({str(error) or type(error).__name__})") from error
         except httpx2.HTTPError as error:
             raise self._failed(name, str(error) or type(error).__name__) from error
 
@@ -136,18 +136,18 @@ class RangeFetcher:
         status = response.status_code
         if direct is not None and status in {400, 401, 403, 404, 410}:
             self._direct.pop(name, None)
-            raise _Retry("the address expired", 0.0)
+            raise _RetryError("the address expired", 0.0)
         if status in _AGAIN:
-            raise _Retry(f"the hub answered {status}", _retry_after(response))
+            raise _RetryError(f"the hub answered {status}", _retry_after(response))
         if status == 206:
             found = _RANGE.fullmatch(response.headers.get("content-range", ""))
             if found is None or (int(found[1]), int(found[2]) + 1, int(found[3])) != (begin, end, self._sizes[name]):
-                raise _Retry(f"the hub sent other bytes than asked for ({response.headers.get('content-range')})")
+                raise _RetryError(f"the hub sent other bytes than asked for ({response.headers.get('content-range')})")
         elif status != 200 or (begin, end) != (0, self._sizes[name]):
             raise self._refused(name, status)
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length) != end - begin:
-            raise _Retry(f"the hub announced {length} bytes instead of {end - begin}")
+            raise _RetryError(f"the hub announced {length} bytes instead of {end - begin}")
         if response.history and direct is None:
             self._direct[name] = str(response.url)
 

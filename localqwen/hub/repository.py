@@ -86,31 +86,14 @@ def find(name: str, revision: str | None = None) -> Repository:
     """
     if not _ID.fullmatch(name):
         raise HubError(f"{name} is no repository of the hub: give OWNER/NAME, such as Qwen/Qwen2-7B-Instruct.")
-    import httpx2
-    from huggingface_hub import HfApi, constants, errors
+    from huggingface_hub import HfApi, constants
 
     try:
         info = HfApi(library_name="localqwen").model_info(
             name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
         )
-    except errors.OfflineModeIsEnabled as error:
-        raise HubError(str(offline(name))) from error
-    except errors.RevisionNotFoundError as error:
-        raise HubError(f"{name} has no revision {revision!r}: leave out --revision or see its page.") from error
-    except errors.RepositoryNotFoundError as error:
-        # The hub answers 401 for what does not exist, so as not to tell what is private.
-        raise HubError(str(no_access(name))) from error
-    except errors.HFValidationError as error:
-        raise HubError(f"{name} is no name that a repository can have: give OWNER/NAME.") from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        raise HubError(
-            str(no_access(name))
-            if status in {401, 403}
-            else f"The hub answered {status} when asked for {name}: try again later."
-        ) from error
-    except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise HubError(f"The hub at {constants.ENDPOINT} cannot be reached: check the connection.") from error
+    except Exception as error:
+        raise _explained(error, name, revision) from error
     if not info.sha:
         raise HubError(f"The hub names no commit of {name}: try again later.")
     files = {}
@@ -120,6 +103,29 @@ def find(name: str, revision: str | None = None) -> Repository:
             sha256 = sibling.lfs.sha256 if sibling.lfs else None
             files[sibling.rfilename] = RemoteFile(size, sha256, f"{info.sha} {sha256 or sibling.blob_id}")
     return Repository(name, info.sha, files)
+
+
+def _explained(error: Exception, name: str, revision: str | None) -> Exception:  # noqa: PLR0911 - a table
+    """What an error of huggingface_hub means, for a person; what it cannot mean comes back as it is."""
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    match error:
+        case errors.OfflineModeIsEnabled():
+            return HubError(str(offline(name)))
+        case errors.RevisionNotFoundError():
+            return HubError(f"{name} has no revision {revision!r}: leave out --revision or see its page.")
+        case errors.HFValidationError():
+            return HubError(f"{name} is no name that a repository can have: give OWNER/NAME.")
+        # The hub answers 401 for what does not exist, so as not to tell what is private.
+        case errors.HfHubHTTPError() if error.response.status_code in {401, 403, 404}:
+            return HubError(str(no_access(name)))
+        case errors.HfHubHTTPError():
+            return HubError(f"The hub answered {error.response.status_code} when asked for {name}: try again later.")
+        case httpx2.HTTPError() | OSError() | ValueError():
+            return HubError(f"The hub at {constants.ENDPOINT} cannot be reached: check the connection.")
+        case _:
+            return error
 
 
 def _plain(name: str) -> bool:
@@ -137,5 +143,3 @@ def _verify(repository: str, name: str, data: bytes, file: RemoteFile) -> None:
         good = file.identity.rpartition(" ")[2] in {blob, "None"}
     if not good:
         raise DamagedFileError(name, f"{name} of {repository} did not arrive as it was published: try again.")
-
-

@@ -8,16 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp
 
 from localqwen import __version__
 from localqwen.engine.engine import Engine
 from localqwen.events import Loading, Ready
 from localqwen.server import attach, chat, failures
 from localqwen.server.failures import ApiError
-from localqwen.server.guard import Guard
-
-# A conversation of 131072 tokens is about half a megabyte; what is far beyond could only fill the memory.
-MAX_BODY_BYTES = 16 << 20
+from localqwen.server.guard import MAX_BODY_BYTES, Guard
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Access:
     check_host: bool = True
 
 
-def create_app(engine: Engine, access: Access, attachments: attach.Attachments) -> FastAPI:
+def create_app(engine: Engine, access: Access, attachments: attach.Attachments) -> ASGIApp:
     """OpenAI's API over ``engine``, which may still be loading."""
     # The documentation pages would load their scripts from the internet; /openapi.json stays.
     app = FastAPI(title="localqwen", version=__version__, docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
@@ -60,8 +58,8 @@ def create_app(engine: Engine, access: Access, attachments: attach.Attachments) 
             raise ApiError(404, f"There is no model {name!r} here.", code="model_not_found", param="model")
         return _model(engine, started)
 
-    app.add_middleware(Guard, api_key=access.api_key, check_host=access.check_host)
-    return app
+    # Around everything, FastAPI's own refusal of large bodies included, which is no error object.
+    return Guard(app, api_key=access.api_key, check_host=access.check_host)
 
 
 def _model(engine: Engine, created: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from localqwen.errors import InvalidRequestError, LocalqwenError, PromptTooLongE
 log = logging.getLogger(__name__)
 
 WORDS = {
+    400: "The request's body is no JSON text.",
     404: "There is nothing at this address: the API is under /v1.",
     405: "This address does not take this method.",
     413: "The request is too large.",

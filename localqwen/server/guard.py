@@ -1,4 +1,4 @@
-"""Who may ask: programs of this machine, or holders of the API key."""
+"""Who may ask, and how much: programs of this machine or holders of the API key, within a size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from localqwen.server.failures import error_response
 
 OPEN_PATHS = {"/health"}
+# A conversation of 131072 tokens is about half a megabyte; what is far beyond could only fill the memory.
+MAX_BODY_BYTES = 16 << 20
 
 
 class Guard:
-    """ASGI middleware that checks the Host header and the API key before anything else happens.
+    """ASGI middleware that checks Host header, API key and announced size before anything else happens.
 
     A web page can make a browser ask 127.0.0.1, and by giving its own name that address (DNS rebinding) even read the
     answer. Such a request carries the page's host name, so on a loopback socket only loopback names are let through.
@@ -36,12 +38,20 @@ class Guard:
             await refusal(scope, receive, send)
         elif self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
             await error_response("The API key is missing or wrong.", 401, code="invalid_api_key")(scope, receive, send)
+        elif announced_size(headers) > MAX_BODY_BYTES:
+            await error_response("The request is too large.", 413)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _has_key(self, headers: Headers) -> bool:
         kind, _, key = headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and secrets.compare_digest(key.strip().encode(), self._key or b"")
+
+
+def announced_size(headers: Headers) -> int:
+    """The Content-Length; 0 where there is none, whose body FastAPI counts while it comes."""
+    value = headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else 0
 
 
 def host_name(header: str) -> str:

@@ -18,19 +18,48 @@ from localqwen.server.attach import Attachments
 from localqwen.server.presence import Presence
 
 SHUTDOWN_SECONDS = 5
-BACKLOG = 128
 
 
 class Server(uvicorn.Server):
-    """uvicorn that ends long streams when it stops, and takes a stop signal as a normal end."""
+    """uvicorn with our application: it ends long streams when it stops, and takes a stop signal as a normal end."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, attachments: Attachments) -> None:
-        super().__init__(config)
+    def __init__(self, engine: Engine, access: Access, *, private: bool = False) -> None:
+        """A ``private`` server also ends when nobody uses it any more, or when the model cannot be loaded."""
         self._engine = engine
-        self._attachments = attachments
+        self._attachments = Attachments(engine)
+        app = create_app(engine, access, self._attachments)
+        self._presence = Presence(app, self.leave) if private else None
+        super().__init__(
+            uvicorn.Config(
+                self._presence or app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                lifespan="on",
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+
+    def leave(self) -> None:
+        """Shut down soon; may be called in any thread."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, and watch the engine from then on."""
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        give_up = self._presence.hurry if self._presence else self.leave  # a private server first tells its clients
+
+        def watch(state: State) -> None:
+            if isinstance(state, Failed):
+                loop.call_soon_threadsafe(give_up)
+
+        self._unsubscribe = self._engine.subscribe(watch)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the engine and the attached clients' streams first: uvicorn waits until every response is over."""
+        self._unsubscribe()
         self._engine.stop()
         self._attachments.end()
         await super().shutdown(sockets)
@@ -50,46 +79,15 @@ class Server(uvicorn.Server):
 
 
 def serve(engine: Engine, listener: socket.socket, access: Access, *, private: bool = False) -> None:
-    """Serve ``engine`` on a bound socket until a signal comes, or, when ``private``, until nobody uses it.
+    """Serve ``engine`` on a listening socket until a signal comes, or, when ``private``, until nobody uses it.
 
     Connections are accepted before the model is loaded. Raises the :class:`LocalqwenError` that loading ended with.
     """
-    listener.listen(BACKLOG)
-    asyncio.run(_serve(engine, listener, access, private))
+    engine.start()
+    Server(engine, access, private=private).run(sockets=[listener])
+    failure = engine.state.error if isinstance(engine.state, Failed) else None
     if not engine.close():
         # llama.cpp is in the middle of something that cannot be interrupted; its memory goes with the process.
         os._exit(0)
-    if isinstance(engine.state, Failed):
-        raise engine.state.error
-
-
-async def _serve(engine: Engine, listener: socket.socket, access: Access, private: bool) -> None:
-    attachments = Attachments(engine)
-    app = create_app(engine, access, attachments)
-
-    def leave() -> None:
-        server.should_exit = True
-
-    presence = Presence(app, leave) if private else None
-    config = uvicorn.Config(
-        presence or app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="on",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    server = Server(config, engine, attachments)
-    loop = asyncio.get_running_loop()
-
-    def watch(state: State) -> None:
-        if isinstance(state, Failed):  # a private server first tells its clients
-            loop.call_soon_threadsafe(presence.hurry if presence else leave)
-
-    unsubscribe = engine.subscribe(watch)
-    engine.start()
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        unsubscribe()
+    if failure is not None:
+        raise failure

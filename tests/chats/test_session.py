@@ -116,7 +116,7 @@ async def test_text_is_on_disk_in_a_quarter_of_a_second_though_the_model_falls_s
     ("script", "error"),
     [
         ([Delta("a"), Finished("error", error="out of memory")], "out of memory"),
-        ([Delta("a")], "the server ended the answer without a reason; ask again"),
+        ([Delta("a")], "The server ended the answer without a reason: ask again."),
     ],
 )
 async def test_an_error_is_kept_with_the_text_before_it(store: Store, script: list[AnswerEvent], error: str) -> None:

@@ -90,7 +90,7 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "truncated header": (lambda d: truncate(d / SINGLE, 100), (SINGLE, "cut short")),
     "empty file": (lambda d: truncate(d / SINGLE, 0), (SINGLE, "no safetensors file")),
     "huge header claim": (lambda d: claim(d / SINGLE, 2**62), (SINGLE, "no safetensors file")),
-    "header beyond the file": (lambda d: claim(d / SINGLE, 90_000_000), (SINGLE, "cut short")),
+    "header beyond the file": (lambda d: claim(d / SINGLE, 30_000_000), (SINGLE, "cut short")),
     "header is no JSON": (lambda d: claim(d / SINGLE, 64), (SINGLE, "JSON")),
     "data offsets beyond the file": (
         header_entry(NORM, data_offsets=[2**40, 2**40 + 128]),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,6 +175,48 @@ def test_two_conversions_do_not_write_the_same_file(checkpoint: Path, tmp_path: 
     convert(checkpoint, out, on_progress=again)
     assert "Another conversion" in refusals[0]
     assert out.read_bytes()[:4] == b"GGUF"
+
+
+def test_conversion_that_another_one_finished_meanwhile_is_not_touched(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.gguf"
+
+    def finish_first(fd: int, operation: int) -> None:
+        # What another process does between our open and our lock.
+        out.with_name("out.gguf.part").rename(out)
+        out.write_text("finished")
+
+    monkeypatch.setattr("fcntl.flock", finish_first)
+    with pytest.raises(ConversionError, match="Another conversion"):
+        convert(checkpoint, out)
+    assert out.read_text() == "finished"
+
+
+def test_killed_conversion_leaves_no_file_under_the_final_name(checkpoint: Path, tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from converters.convert import convert\n"
+        "convert(sys.argv[1], sys.argv[2], on_progress=lambda step: os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    out = tmp_path / "out.gguf"
+    killed = subprocess.run([sys.executable, "-c", script, checkpoint, out], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not out.exists()
+    convert(checkpoint, out)
+    assert out.read_bytes()[:4] == b"GGUF"
+
+
+def test_a_conversion_imports_neither_llama_cpp_nor_torch_nor_textual(checkpoint: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from converters.convert import convert\n"
+        "convert(sys.argv[1], sys.argv[2])\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    arguments = [sys.executable, "-c", script, str(checkpoint), str(tmp_path / "out.gguf")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert not {"llama_cpp", "torch", "transformers", "textual", "localqwen", "tui"} & set(done.stdout.split())
 
 
 def test_full_disk(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

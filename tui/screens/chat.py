@@ -118,8 +118,13 @@ class ChatScreen(Screen[None]):
 
     def backend_changed(self) -> None:
         """The model's state is another one."""
-        if self.is_mounted:
+        if self._is_shown:
             self._ask_for_frame()
+
+    @property
+    def _is_shown(self) -> bool:
+        # Workers outlive the widgets when the app ends in another way than Ctrl+Q.
+        return self.is_running and bool(self.query(Transcript))
 
     def _restart_backend(self) -> None:
         # The worker begins in a moment; until then the old failure must not be taken for a new one.
@@ -135,6 +140,8 @@ class ChatScreen(Screen[None]):
         if self._frame is not None:
             self._frame.stop()
             self._frame = None
+        if not self._is_shown:
+            return
         begin = time.perf_counter()
         answer = self._conversation.answer
         if answer is not None and self._answer_entry is not None:
@@ -176,7 +183,7 @@ class ChatScreen(Screen[None]):
         self._list_chats()
 
     def _changed(self, conversation: Conversation) -> None:
-        if conversation is not self._conversation or not self.is_mounted:
+        if conversation is not self._conversation or not self._is_shown:
             return
         if conversation.is_answering:
             if self._answer_entry is None:
@@ -208,7 +215,8 @@ class ChatScreen(Screen[None]):
             await conversation.save_draft(text)
         except ChatStoreError as error:
             self._complain(error)
-        if had_chat != (conversation.chat is not None):
+        # The list shows the drafts of conversations that have nothing else.
+        if had_chat != (conversation.chat is not None) or conversation.tip is None:
             self._list_chats()
 
     # -- actions ---------------------------------------------------------------------------------------------------
@@ -283,9 +291,12 @@ class ChatScreen(Screen[None]):
 
     async def shut_down(self) -> None:
         """Stop what runs and keep everything; the app ends next."""
+        await self.query_one(Composer).catch_up()
         self._turns.stop_all()
         await self._leave()
         keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts"}]
+        if not keeping:
+            return
         with suppress(TimeoutError, WorkerFailed):
             async with asyncio.timeout(SHUT_DOWN_SECONDS):
                 await self.workers.wait_for_complete(keeping)

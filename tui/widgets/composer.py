@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,11 +18,9 @@ class Composer(TextArea):
     """A text area that grows with its text up to a third of the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="composer.send", show=False, priority=True),
+        Binding("enter", "send", "Send", id="composer.send", show=False),
         # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding(
-            "shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False, priority=True
-        ),
+        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False),
     ]
 
     DEFAULT_CSS = """
@@ -58,10 +57,36 @@ class Composer(TextArea):
         self.insert("\n", maintain_selection_offset=False)
         self.scroll_cursor_visible()
 
+    # The composer is a few lines high: paging is for the conversation above it.
+    async def action_cursor_page_up(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(-1)")
+
+    async def action_cursor_page_down(self) -> None:  # type: ignore[override]
+        """Scroll the conversation instead."""
+        await self.run_action("screen.page(1)")
+
     def fill(self, text: str) -> None:
         """Hold another text, with the cursor at its end."""
         self.load_text(safe(text))
         self.move_cursor(self.document.end)
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Textual runs bindings where the key arrives or after it has bubbled up to the app, while characters wait in
+        # this widget's queue: in a burst (fast typing, a slow connection, a script) Enter would overtake the text
+        # before it. So the composer runs its own bindings itself, in the order of the keys.
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if await self.app.run_action(binding.action, self):
+                event.stop()
+                event.prevent_default()
+                return
+        await super()._on_key(event)
+
+    async def catch_up(self) -> None:
+        """Wait until the keys that have arrived are in the text."""
+        done = asyncio.Event()
+        self.call_later(done.set)
+        await done.wait()
 
     async def _on_paste(self, event: events.Paste) -> None:
         # Textual shows what is pasted as it is, with its escape sequences.

@@ -59,7 +59,7 @@ class MarkdownStream:
         groups = _groups(self._parser.parse(tail, _copy(self._env)))
         lines = tail.count("\n")
         for index in range(len(groups) - 1, 0, -1):
-            if _first_line(groups[index]) < lines:
+            if _has_begun(groups[index], lines):
                 self._close(_offset_of_line(tail, _end_line(groups[index - 1])))
                 tail = self._source[self._tail_at :]
                 groups = _groups(self._parser.parse(tail, _copy(self._env)))
@@ -102,9 +102,11 @@ def _copy(env: dict[str, Any]) -> dict[str, Any]:
     return {"references": dict(env["references"])} if "references" in env else {}
 
 
-def _first_line(block: Block) -> int:
-    span = block.tokens[0].map
-    return span[0] if span else 0
+def _has_begun(block: Block, complete_lines: int) -> bool:
+    """Whether the lines that make this a block of its own are complete; a table has two, for its rule may change."""
+    token = block.tokens[0]
+    first = token.map[0] if token.map else 0
+    return first + (token.type == "table_open") < complete_lines
 
 
 def _end_line(block: Block) -> int:

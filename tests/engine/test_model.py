@@ -1,0 +1,78 @@
+"""What is in a GGUF file, and files that are none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localqwen.engine.model import LoadCancelledError, Model
+from localqwen.errors import InvalidModelError
+
+
+@pytest.fixture(scope="module")
+def demo(demo_gguf: Path) -> Model:
+    return Model.open(demo_gguf)
+
+
+def test_facts_of_the_demo(demo: Model) -> None:
+    assert demo.architecture == "qwen2"
+    assert demo.window.native == 8192
+    assert demo.shape.layers == 30
+    assert demo.shape.kv_bytes_per_token == 2 * 30 * 192 * 2
+    assert "<|im_start|>" in demo.control_tokens
+    assert demo.chat_template
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Hello, world", "日本語 🙂", " " * 300, "-" * 300, "<|im_start|>system", "a\x00b"]
+)
+def test_plain_text_survives_tokenizing(demo: Model, text: str) -> None:
+    tokens = demo.tokenize(text)
+    assert b"".join(map(demo.piece, tokens)).decode() == text
+    assert not set(tokens) & set(demo.control_tokens.values())
+
+
+def test_no_gguf(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("Dear diary")
+    with pytest.raises(InvalidModelError, match=r"notes\.gguf is no GGUF file: .*localqwen convert"):
+        Model.open(path)
+
+
+@pytest.mark.parametrize("size", [4, 100, 5_000_000])
+def test_cut_off(tmp_path: Path, demo_gguf: Path, size: int) -> None:
+    path = tmp_path / "cut.gguf"
+    with demo_gguf.open("rb") as file:
+        path.write_bytes(file.read(size))
+    with pytest.raises(InvalidModelError, match=r"cut\.gguf .*again"):
+        Model.open(path)
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelError, match="cannot be read"):
+        Model.open(tmp_path / "missing.gguf")
+
+
+def test_loading_can_be_cancelled(demo_gguf: Path) -> None:
+    with pytest.raises(LoadCancelledError):
+        Model.load(demo_gguf, 0, lambda progress: False)
+
+
+def test_an_assertion_is_put_into_words(demo_gguf: Path) -> None:
+    code = (
+        "import sys, llama_cpp.llama_cpp as llama\n"
+        "from pathlib import Path\n"
+        "from localqwen.engine.context import Context, ContextOptions\n"
+        "from localqwen.engine.model import Model\n"
+        "from localqwen.engine.rope import Rope\n"
+        "model = Model.load(Path(sys.argv[1]), 0, lambda progress: True)\n"
+        "context = Context(model, ContextOptions(256, 1, Rope(1.0, 8192)))\n"
+        "llama.llama_memory_seq_rm(llama.llama_get_memory(context.handle), 100000, 0, -1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(demo_gguf)], capture_output=True, text=True, check=False)
+    assert done.returncode == -6
+    assert "localqwen: llama.cpp stopped on an internal check, " in done.stderr
+    assert "GGML_ASSERT" in done.stderr

@@ -1,0 +1,72 @@
+"""The socket accepts before the model is loaded, and says how far it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from httpx_sse import ServerSentEvent, connect_sse
+
+from localqwen.engine.engine import Engine
+from localqwen.events import Ready
+from tests.server.running import DEADLINE, Running, running_server, wait_until
+
+
+@pytest.fixture
+def held(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, threading.Event]]:
+    """A server whose model goes on loading when the event is set."""
+    go_on = threading.Event()
+    report = Engine._report
+
+    def slow_report(engine: Engine, progress: float) -> bool:
+        if progress > 0.5:
+            go_on.wait(DEADLINE)
+        return report(engine, progress)
+
+    monkeypatch.setattr(Engine, "_report", slow_report)
+    with running_server(demo_gguf, context=256, ready=False) as running:
+        yield running, go_on
+        go_on.set()
+
+
+def test_health_and_requests_while_loading(held: tuple[Running, threading.Event]) -> None:
+    server, go_on = held
+    health = httpx.get(f"{server.url}/health")
+    assert health.status_code == 503
+    assert health.json()["status"] == "loading"
+    assert 0 <= health.json()["progress"] <= 1
+    refused = server.ask(messages=[{"role": "user", "content": "Hello"}])
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"]
+    assert httpx.get(f"{server.url}/v1/models").json()["data"][0]["max_model_len"] is None
+    go_on.set()
+    wait_until(lambda: isinstance(server.engine.state, Ready), "the model is loaded")
+    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+
+
+def test_attach_follows_the_loading(held: tuple[Running, threading.Event]) -> None:
+    server, go_on = held
+    events: list[ServerSentEvent] = []
+    with httpx.Client(timeout=DEADLINE) as http, connect_sse(http, "GET", f"{server.url}/localqwen/attach") as source:
+        for event in source.iter_sse():
+            events.append(event)
+            go_on.set()
+            if event.event == "ready":
+                break
+    assert {event.event for event in events} == {"loading", "ready"}
+    progress = [event.json()["progress"] for event in events[:-1]]
+    assert progress == sorted(progress)
+    assert events[-1].json() == {"model": "demo", "context": 256}
+
+
+def test_attach_says_why_loading_failed(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("Dear diary")
+    with running_server(path, ready=False) as server, httpx.Client(timeout=DEADLINE) as http:
+        with connect_sse(http, "GET", f"{server.url}/localqwen/attach") as source:
+            (event,) = (event for event in source.iter_sse() if event.event != "loading")
+        assert event.event == "error"
+        assert "notes.gguf is no GGUF file" in event.json()["message"]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual.strip import Strip
+
+from tests.tui.test_sanitize import HOSTILE, is_harmless
+from tests.tui.test_stream import SOURCES
+from tui.sanitize import SafeText
+from tui.theme import DARK
+from tui.widgets.transcript.entry import AnswerEntry, Entry, Look, NoteEntry, PersonEntry
+from tui.widgets.transcript.styles import Styles
+from tui.widgets.transcript.table import MIN_COLUMN, fit
+
+STYLES = Styles.from_theme(DARK.to_color_system().generate())
+
+
+def answer(text: str) -> AnswerEntry:
+    entry = AnswerEntry(SafeText("demo"))
+    entry.set_text(text)
+    entry.finish()
+    return entry
+
+
+def shown(entry: Entry, width: int = 60) -> list[str]:
+    return [strip.text.rstrip() for strip in entry.strips(Look(width, STYLES))]
+
+
+def test_markdown_shows_as_a_person_expects() -> None:
+    source = """\
+# Title
+A line with **bold**, `code`, <tag> and a [link](https://example.org).
+Second line.
+
+1. one
+   - nested
+   - [x] done
+2. two
+
+> quoted
+
+```python
+def f():
+    return 1
+```
+
+| name | n |
+|------|--:|
+| a    | 1 |
+"""
+    assert shown(answer(source)) == [
+        "  demo",
+        "",
+        "  Title",
+        "  ─────",
+        "",
+        "  A line with bold, code, <tag> and a link",
+        "  (https://example.org).",
+        "  Second line.",
+        "",
+        "  1. one",
+        "     • nested",
+        "     ☑ done",
+        "  2. two",
+        "",
+        "  ▎ quoted",
+        "",
+        "   python",
+        "   def f():",
+        "       return 1",
+        "",
+        "",
+        "  name │ n",
+        "  ─────┼──",
+        "  a    │ 1",
+        "",
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(SOURCES, HOSTILE), st.integers(12, 90))
+def test_any_text_fits_any_width_and_holds_no_control(text: str, width: int) -> None:
+    look = Look(width, STYLES)
+    for entry in (answer(text), PersonEntry(text)):
+        for strip in entry.strips(look):
+            assert is_harmless(strip.text)
+            assert strip.cell_length == cell_len(strip.text)
+            # Deeply nested lists keep a few cells of text, and so may be wider than a very narrow view.
+            assert strip.cell_length <= max(width, 30)
+
+
+def test_controls_that_markdown_makes_are_caught() -> None:
+    lines = shown(answer("&#x202e;evil <http://a/%1b%9b> &#155;"))
+    assert all(is_harmless(line) for line in lines)
+
+
+def test_growing_answers_show_what_whole_ones_show() -> None:
+    source = "Intro\n\n- a\n- b\n\n```c\nint x;\n```\n\n[foo] end\n\n[foo]: /url\n"
+    growing = AnswerEntry(SafeText("demo"))
+    look = Look(60, STYLES)
+    for end in range(len(source)):
+        growing.set_text(source[:end])
+        growing.strips(look)
+    growing.set_text(source)
+    growing.finish()
+    assert [s.text for s in growing.strips(look)] == [s.text for s in answer(source).strips(look)]
+
+
+def test_a_rendered_entry_is_not_rendered_again() -> None:
+    look, entry = Look(60, STYLES), answer("text")
+    first: list[Strip] = entry.strips(look)
+    assert entry.strips(look) is first
+    assert entry.strips(Look(40, STYLES)) is not first
+
+
+def test_markup_is_text() -> None:
+    assert any("[bold]x[/bold]" in line for line in shown(PersonEntry("[bold]x[/bold]")))
+    assert any("[/]" in line for line in shown(NoteEntry([(SafeText("[/]"), "muted")])))
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=8), st.integers(8, 120))
+def test_columns_share_the_room(natural: list[int], room: int) -> None:
+    widths = fit(natural, room)
+    assert all(width <= max(1, want) for width, want in zip(widths, natural, strict=True))
+    assert sum(widths) <= room or max(widths) <= MIN_COLUMN
