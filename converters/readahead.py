@@ -77,14 +77,14 @@ class RemoteWeights:
     """
 
     def __init__(
-        self, fetcher: Fetcher, files: Mapping[str, RemoteFile], origin: str = "", segment: int = SEGMENT
+        self, fetcher: Fetcher, files: Mapping[str, RemoteFile], origin: str = "", segment: int | None = None
     ) -> None:
-        """``segment`` is the size of one request in bytes; a read may be longer."""
+        """``segment`` is the size of one request in bytes, by default ``SEGMENT``; a read may be longer."""
         self.origin = origin
         self.verified: set[str] = set()
         self._fetcher = fetcher
         self._files = files
-        self._segment = segment
+        self._segment = segment or SEGMENT
         self._changed = threading.Condition()
         self._queue = _Queue()
         self._failure: BaseException | None = None

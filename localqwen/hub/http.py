@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+# Answers that say nothing against asking again.
+AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _GOES_ON = "the same command goes on where it stopped"
 
 
@@ -137,8 +138,8 @@ class RangeFetcher:
         if direct is not None and status in {400, 401, 403, 404, 410}:
             self._direct.pop(name, None)
             raise _RetryError("the address expired", 0.0)
-        if status in _AGAIN:
-            raise _RetryError(f"the hub answered {status}", _retry_after(response))
+        if status in AGAIN:
+            raise _RetryError(f"the hub answered {status}", retry_after(response))
         if status == 206:
             found = _RANGE.fullmatch(response.headers.get("content-range", ""))
             if found is None or (int(found[1]), int(found[2]) + 1, int(found[3])) != (begin, end, self._sizes[name]):
@@ -180,7 +181,7 @@ def no_access(repository: str) -> ResumableError:
     )
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
+def retry_after(response: httpx2.Response) -> float | None:
     """Seconds that the server asks to wait: ``Retry-After``, or the hub's rate limit headers."""
     from huggingface_hub.utils import parse_ratelimit_headers
 

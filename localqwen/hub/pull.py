@@ -70,7 +70,7 @@ def pull(model: str, out: Path | None = None, options: Options | None = None) ->
     try:
         if options.revision is None:
             options = _pinned(options, name, target)
-        repository = find(name, options.revision)
+        repository = find(name, options.revision, options.patience)
         files = repository.files
         if file is None and any("/" not in one and one.endswith(".safetensors") for one in files):
             return _convert(repository, target, options, start)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from converters.errors import ConversionError, DamagedFileError
 from converters.readahead import RemoteFile
 from localqwen.errors import LocalqwenError
-from localqwen.hub.http import Patience, RangeFetcher, no_access, offline
+from localqwen.hub.http import AGAIN, Patience, RangeFetcher, no_access, offline, retry_after
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 # What a conversion reads besides the weights: no file of a repository is downloaded only because it is there.
@@ -78,7 +83,7 @@ class Repository:
             (folder / name).write_bytes(data.data)
 
 
-def find(name: str, revision: str | None = None) -> Repository:
+def find(name: str, revision: str | None = None, patience: Patience | None = None) -> Repository:
     """Ask the hub for repository ``name`` (``owner/name``) at a branch, tag or commit (by default ``main``).
 
     Raises:
@@ -86,14 +91,7 @@ def find(name: str, revision: str | None = None) -> Repository:
     """
     if not _ID.fullmatch(name):
         raise HubError(f"{name} is no repository of the hub: give OWNER/NAME, such as Qwen/Qwen2-7B-Instruct.")
-    from huggingface_hub import HfApi, constants
-
-    try:
-        info = HfApi(library_name="localqwen").model_info(
-            name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
-        )
-    except Exception as error:
-        raise _explained(error, name, revision) from error
+    info = _model_info(name, revision, patience or Patience(tries=4))
     if not info.sha:
         raise HubError(f"The hub names no commit of {name}: try again later.")
     files = {}
@@ -103,6 +101,25 @@ def find(name: str, revision: str | None = None) -> Repository:
             sha256 = sibling.lfs.sha256 if sibling.lfs else None
             files[sibling.rfilename] = RemoteFile(size, sha256, f"{info.sha} {sha256 or sibling.blob_id}")
     return Repository(name, info.sha, files)
+
+
+def _model_info(name: str, revision: str | None, patience: Patience) -> ModelInfo:
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    failures = 0
+    while True:
+        try:
+            return HfApi(library_name="localqwen").model_info(
+                name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+            )
+        except Exception as error:
+            failures += 1
+            busy = isinstance(error, HfHubHTTPError) and error.response.status_code in AGAIN
+            if not busy or failures >= patience.tries:
+                raise _explained(error, name, revision) from error
+            wait = retry_after(error.response) if isinstance(error, HfHubHTTPError) else None
+            time.sleep(patience.delay(failures) if wait is None else wait)
 
 
 def _explained(error: Exception, name: str, revision: str | None) -> Exception:  # noqa: PLR0911 - a table
