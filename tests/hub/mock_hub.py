@@ -105,6 +105,7 @@ def mock_hub(repositories: dict[str, Path]) -> Iterator[MockHub]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms for the client's delayed acknowledgement
     hub: MockHub
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
