@@ -152,7 +152,16 @@ class RemoteWeights:
             position, number = upto, number + 1
 
     def check(self) -> None:
-        """Nothing to do: a revision does not change, and digests were compared on the way."""
+        """Wait until everything went through its digest; a revision itself does not change.
+
+        Raises:
+            DamagedFileError: one of the files is not what its publisher announced.
+        """
+        queue = self._queue
+        with self._changed:
+            self._changed.wait_for(lambda: queue.ready == len(queue.segments) or self._failure or self._closed)
+            if self._failure is not None:
+                raise self._failure
 
     def remove(self, name: str) -> None:
         """There is nothing on this machine to remove."""
@@ -224,13 +233,11 @@ class RemoteWeights:
                 if data is None:
                     return
                 self._hashing = True
-            try:
-                if segment.hashed:
-                    self._digest(segment, data)
-            finally:
-                with self._changed:
-                    self._hashing = False
+            if segment.hashed:
+                self._digest(segment, data)
             with self._changed:
+                # At once, or another thread would take the same segment.
+                self._hashing = False
                 queue.ready += 1
                 self._release(segment)
                 self._changed.notify_all()

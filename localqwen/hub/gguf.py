@@ -146,6 +146,7 @@ def _download(
                 output.finished(number, reads[number].nbytes)
                 done += reads[number].nbytes
                 on_progress(Progress(done, file.size, name))
+            source.check()
             if file.sha256 is not None and name not in source.verified:
                 _verify(output, repository, name, reads)
         except DamagedFileError:
