@@ -74,9 +74,18 @@ def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
             f"{card.name} is not installed: `localqwen pull {card.name}` downloads and converts it "
             f"({card.shape.parameters * 2 / 1e9:.1f} GB)."
         )
-    if path.suffix == ".gguf" or os.sep in model:
+    if _looks_like_path(model):
         raise ModelNotFoundError(f"{model} does not exist: check the path, or see `localqwen models` for names.")
     raise ModelNotFoundError(f"{model} names no installed model: `localqwen models` lists what there is.")
+
+
+def served_name(model: str) -> str:
+    """What a server calls ``model``: the name that a person typed, or the file's where it was a path."""
+    return Path(model).stem if _looks_like_path(model) else model
+
+
+def _looks_like_path(model: str) -> bool:
+    return os.sep in model or model.endswith(".gguf")
 
 
 def find_installed(model: str) -> InstalledModel | None:

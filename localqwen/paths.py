@@ -60,7 +60,8 @@ def runtime_dir() -> Path:
     if len(os.fsencode(path)) > LONGEST_RUNTIME_DIR:
         path = Path(_platform_runtime_dir()) / hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.stat().st_uid != os.getuid():
+    # Whoever owns the folder above could put another directory in this one's place.
+    if path.stat().st_uid != os.getuid() or path.parent.stat().st_uid not in {os.getuid(), 0}:
         raise LocalqwenError(f"{path} belongs to another user: set XDG_RUNTIME_DIR to a private directory of yours.")
     path.chmod(0o700)
     return path

@@ -117,7 +117,8 @@ class Supervisor:
         # -P: a file named like one of our modules in the current directory must not be run instead.
         command = [sys.executable, "-P", "-m", "localqwen", "serve", str(self.model), *self.options.arguments()]
         command += ["--served-model-name", self.name, "--uds", str(self.socket), "--private"]
-        with self.log.open("wb") as log:
+        self.log.write_bytes(b"")
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

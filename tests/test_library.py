@@ -66,3 +66,11 @@ def test_default_model_is_the_newest_and_the_demo_only_in_need(home: Path) -> No
     install(home, "Qwen2-72B-Instruct-Q4_K_M.gguf", age=50)
     install(home, "Other.gguf", age=100)
     assert library.default_model() == "Qwen2-72B-Instruct-Q4_K_M"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("demo", "demo"), ("Qwen2-7B-Q4_K_M", "Qwen2-7B-Q4_K_M"), ("m/My.gguf", "My"), ("My.gguf", "My"), ("./x", "x")],
+)
+def test_server_calls_a_model_as_a_person_does(model: str, name: str) -> None:
+    assert library.served_name(model) == name

@@ -60,10 +60,12 @@ def command(
 
 
 def _remote(url: str, api_key: str | None, model: str | None) -> Connection:
-    from localqwen.client import Endpoint
+    from localqwen.client import Client, Endpoint
     from tui.backend import RemoteServer
 
-    return RemoteServer(Endpoint(url, api_key=api_key), model)
+    endpoint = Endpoint(url, api_key=api_key)
+    Client(endpoint)  # a malformed address is better refused here than shown inside the app
+    return RemoteServer(endpoint, model)
 
 
 def _local(model: str | None, ctx: int | None, threads: int | None, gpu_layers: int | None) -> Connection:

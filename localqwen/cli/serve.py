@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others want an --api-key.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--served-model-name", metavar="NAME", help="Name of the model in the API.  [default: the file's name]")
+@click.option("--served-model-name", metavar="NAME", help="Name of the model in the API.  [default: as given here]")
 @click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context in tokens.  [default: what fits]")
 @click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
 @click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers on GPUs.  [default: all, if any]")
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
 
         path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
         check_header(path)
-        engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), served_model_name)
+        engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), served_model_name or library.served_name(model))
         if not uds:
             _announce(engine, listener, api_key)
         serve(engine, listener, Access(api_key, check_host=loopback and not uds and not api_key), private=private)

@@ -27,6 +27,7 @@ class _Recent:
     """llama.cpp's last log lines, so that a failure can be explained in its words."""
 
     def __init__(self) -> None:
+        self.muted = False  # llama.cpp calls it an error when it is told to stop
         self._lines: deque[tuple[int, str]] = deque(maxlen=RECENT_LINES)
         self._partial = ""
         self._level = 0
@@ -39,12 +40,16 @@ class _Recent:
             *lines, self._partial = (self._partial + text).split("\n")
             for line in filter(str.strip, lines):
                 self._lines.append((self._level, line))
-                if self._level in (WARN, ERROR):
+                if self._level in (WARN, ERROR) and not self.muted:
                     log.log(logging.ERROR if self._level == ERROR else logging.WARNING, "%s", line)
 
     def errors(self) -> list[str]:
         with self._lock:
             return [line for level, line in self._lines if level == ERROR]
+
+    def last_error(self) -> str | None:
+        """Without the lock, for a process that dies: whoever holds it will not give it back."""
+        return next((line for level, line in reversed(self._lines.copy()) if level == ERROR), None)
 
     def clear(self) -> None:
         with self._lock:
@@ -77,7 +82,10 @@ _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 @_AbortCallback  # type: ignore[untyped-decorator]
 def _abort_callback(message: bytes) -> None:
     # The process is about to die on a failed assertion, perhaps with the heap damaged: write and nothing else.
-    os.write(2, b"localqwen: llama.cpp stopped on an internal check, " + message.replace(b"\n", b" ") + b".\n")
+    reason = " ".join(message.decode("utf-8", "replace").split())
+    if cause := _recent.last_error():  # of a failed CUDA call, for one, the assertion itself says nothing
+        reason += f" ({cause})"
+    os.write(2, f"localqwen: llama.cpp stopped on an internal check, {reason}.\n".encode())
 
 
 _started = threading.Lock()
@@ -122,11 +130,13 @@ class AbortFlag:
 
     def set(self) -> None:
         """Stop the decode that runs now, and every later one until :meth:`clear`."""
+        _recent.muted = True
         self._text[0] = b"\x01"
 
     def clear(self) -> None:
         """Let decodes run again."""
         self._text[0] = b"\x00"
+        _recent.muted = False
 
     def is_set(self) -> bool:
         """Whether decodes are being stopped."""

@@ -76,7 +76,7 @@ class ChatScreen(Screen[None]):
             with Vertical(id="main"):
                 yield Static(id="title", markup=False)
                 yield Transcript(id="transcript")
-                yield Composer(id="composer")
+                yield Composer(self._send, id="composer")
         yield StatusLine(id="status")
 
     def on_mount(self) -> None:
@@ -152,14 +152,13 @@ class ChatScreen(Screen[None]):
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def on_composer_sent(self, event: Composer.Sent) -> None:
-        """Send what was typed, unless an answer is on its way: then it stays where it is."""
+    def _send(self, text: str) -> bool:
+        """Begin a turn, unless an answer is on its way: then the text stays where it is."""
         if not self._turns.begin(self._conversation):
             self.notify("An answer is on its way: Esc stops it, or send this afterwards.", timeout=4)
-            return
-        with self.prevent(TextArea.Changed):
-            self.query_one(Composer).fill("")
-        self._take_turn(self._conversation, event.text)
+            return False
+        self._take_turn(self._conversation, text)
+        return True
 
     @work(group="turns")
     async def _take_turn(self, conversation: Conversation, text: str) -> None:
@@ -169,7 +168,8 @@ class ChatScreen(Screen[None]):
             self._complain(error)
             kept = any(message.role == "user" and message.text == text for message in conversation.path[-2:])
             if not kept and conversation is self._conversation:
-                self.query_one(Composer).fill(text)
+                composer = self.query_one(Composer)
+                composer.fill(f"{text}\n{composer.text}" if composer.text else text)
 
     def _asked(self, conversation: Conversation) -> None:
         if conversation is self._conversation:
@@ -222,8 +222,9 @@ class ChatScreen(Screen[None]):
     # -- actions ---------------------------------------------------------------------------------------------------
 
     def action_stop(self) -> None:
-        """Stop the answer; with none, go back to the composer."""
-        self._conversation.stop()
+        """Go back to the composer from the list; elsewhere stop the answer."""
+        if not self.query_one(Sidebar).options.has_focus:
+            self._conversation.stop()
         self.query_one(Composer).focus()
 
     async def action_new(self) -> None:

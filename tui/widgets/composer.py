@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.sanitize import safe
@@ -31,13 +30,12 @@ class Composer(TextArea):
     }
     """
 
-    @dataclass
-    class Sent(Message):
-        """Enter was pressed; ``text`` is what the composer holds, and still holds."""
+    def __init__(self, send: Callable[[str], bool], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        """``send`` is offered the text and tells whether it took it.
 
-        text: str
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        It is a call and no message, because keys that come right behind Enter belong to the next text.
+        """
+        self._send = send
         super().__init__(
             id=id,
             soft_wrap=True,
@@ -49,8 +47,9 @@ class Composer(TextArea):
 
     def action_send(self) -> None:
         """Offer the text for sending."""
-        if self.text.strip():
-            self.post_message(self.Sent(self.text))
+        if self.text.strip() and self._send(self.text):
+            with self.prevent(self.Changed):
+                self.fill("")
 
     def action_newline(self) -> None:
         """Break the line at the cursor."""

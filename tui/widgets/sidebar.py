@@ -41,6 +41,16 @@ class Sidebar(Vertical):
         yield Label("Conversations", id="sidebar-title")
         yield OptionList(id="conversations", markup=False)
 
+    def on_descendant_focus(self) -> None:
+        """Say what the keys do here."""
+        self.query_one("#sidebar-title", Label).update("Enter opens, Esc goes back")
+        if self.options.highlighted is None and self.options.option_count:
+            self.options.highlighted = 0
+
+    def on_descendant_blur(self) -> None:
+        """The keys are elsewhere."""
+        self.query_one("#sidebar-title", Label).update("Conversations")
+
     @property
     def options(self) -> OptionList:
         """The list itself."""

@@ -1,0 +1,136 @@
+"""The chat in a pseudo-terminal, as a person uses it, with the real engine and the demo model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localqwen import paths
+from localqwen.chats.store import Store
+from tests.e2e.terminal import Terminal
+
+LOCALQWEN = ["-m", "localqwen"]
+
+
+def start(home: Path, *arguments: str) -> Terminal:
+    return Terminal(sys.executable, [*LOCALQWEN, *arguments], {**os.environ, "LOCALQWEN_HOME": str(home)})
+
+
+def answers(store: Store) -> list[str]:
+    return [
+        message.text
+        for chat in store.chats()
+        for message in store.tree(chat.id).path(chat.tip)
+        if message.role == "assistant"
+    ]
+
+
+def test_ask_stop_quit_and_find_the_conversation_again(demo_home: Path) -> None:
+    with start(demo_home, "chat", "demo") as terminal:
+        terminal.until_shown("Ask anything")
+        terminal.type("What is the capital of Japan?\r")
+        terminal.until_shown("Tokyo", "Enter sends", seconds=120)
+        terminal.type("Tell me a very long story about a fox.\r")
+        terminal.until_shown("answering", "Esc stops")
+        terminal.type("\x1b")
+        terminal.until_shown("■ stopped", "Enter sends", seconds=20)
+        terminal.type("a thought that was not sent")
+        terminal.until_shown("a thought that was not sent")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+    with start(demo_home, "chat", "demo") as terminal:
+        terminal.until_shown("What is the capital", "New conversation")
+        terminal.type("\x0c")
+        terminal.until_shown("Enter opens")
+        terminal.type("\r")
+        terminal.until_shown("a very long story about a fox", "■ stopped", "a thought that was not sent")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+    store = Store(paths.chats_path())
+    assert len(answers(store)) == 2
+    store.close()
+
+
+def test_killing_the_app_in_the_middle_of_an_answer_keeps_it(demo_home: Path) -> None:
+    with start(demo_home, "chat", "demo") as terminal:
+        terminal.until_shown("Ask anything")
+        terminal.type("Tell me a very long story about a fox.\r")
+        terminal.until_shown("answering", "tok/s", seconds=120)
+        os.kill(terminal.pid, signal.SIGKILL)
+        assert terminal.wait() == -signal.SIGKILL
+    store = Store(paths.chats_path())
+    (answer,) = answers(store)
+    assert answer
+    (chat,) = store.chats()
+    assert store.tree(chat.id).path(chat.tip)[-1].state == "stopped"
+    store.close()
+
+
+def test_a_server_that_is_killed_is_explained_and_started_again(demo_home: Path) -> None:
+    import psutil
+
+    def server_of(pid: int) -> psutil.Process:
+        (server,) = [child for child in psutil.Process(pid).children() if "serve" in child.cmdline()]
+        return server
+
+    with start(demo_home, "chat", "demo") as terminal:
+        terminal.until_shown("Ask anything")
+        terminal.type("Tell me a very long story about a fox.\r")
+        terminal.until_shown("answering", "tok/s", seconds=120)
+        server_of(terminal.pid).kill()
+        terminal.until_shown("✗", "was killed", "Enter sends")
+        terminal.type("What is the capital of Japan?\r")
+        terminal.until_shown("Tokyo", "Enter sends", seconds=120)
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *LOCALQWEN, *arguments],
+        env={**os.environ, "LOCALQWEN_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_a_terminal_one_sentence_says_what_to_use(home: Path) -> None:
+    result = run(home, "chat")
+    assert result.returncode == 2
+    assert "localqwen run" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("chat",)])
+def test_without_a_model_one_sentence_says_how_to_get_one(home: Path, arguments: tuple[str, ...]) -> None:
+    with start(home, *arguments) as terminal:
+        assert terminal.wait() == 1
+        assert "localqwen demo" in terminal.output.decode()
+        assert "Traceback" not in terminal.output.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("chat", "nosuchmodel"), 1, "nosuchmodel"),
+        (("chat", "--endpoint", "ftp://x"), 1, "http"),
+        (("chat", "--api-key", "x"), 2, "--endpoint"),
+        (("chat", "--endpoint", "http://x", "--ctx", "5"), 2, "--ctx"),
+        (("chat", "--ctx", "0"), 2, "--ctx"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(home: Path, arguments: tuple[str, ...], status: int, words: str) -> None:
+    with start(home, *arguments) as terminal:
+        assert terminal.wait() == status
+        assert words in terminal.output.decode()
+        assert "Traceback" not in terminal.output.decode()
