@@ -11,7 +11,7 @@ from typing import Any
 from converters.errors import CheckpointError
 
 ARCHITECTURES = ("Qwen2ForCausalLM",)
-_LIMIT = 2**31 - 1
+LIMIT = 2**31 - 1  # of what a GGUF's 32-bit numbers hold
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def parse_config(config: Mapping[str, Any], path: Path) -> Config:
             f"{path} is for another architecture ({found or 'none'}): only Qwen2 and Qwen2.5 text models "
             f"({', '.join(ARCHITECTURES)}) can be converted."
         )
-    rope = config.get("rope_parameters", config.get("rope_scaling")) or {}
+    rope = _rope(config)
     if not isinstance(rope, dict):
         raise _bad(path, "rope_parameters", rope)
     context = _integer(config, "max_position_embeddings", path)
@@ -91,6 +91,23 @@ def parse_config(config: Mapping[str, Any], path: Path) -> Config:
     return parsed
 
 
+def stated_original_context(config: Mapping[str, Any], path: Path) -> int | None:
+    """``original_max_position_embeddings``, from the rotary settings or beside them; None where it is missing.
+
+    Raises:
+        CheckpointError: it is no number of tokens.
+    """
+    rope = _rope(config)
+    for place in (rope if isinstance(rope, dict) else {}, config):
+        if place.get("original_max_position_embeddings") is not None:
+            return _integer(place, "original_max_position_embeddings", path)
+    return None
+
+
+def _rope(config: Mapping[str, Any]) -> Any:
+    return config.get("rope_parameters", config.get("rope_scaling")) or {}
+
+
 def _yarn(config: Mapping[str, Any], rope: Mapping[str, Any], context: int, path: Path) -> Yarn | None:
     kind = rope.get("rope_type", rope.get("type"))
     if kind in (None, "default"):
@@ -102,10 +119,6 @@ def _yarn(config: Mapping[str, Any], rope: Mapping[str, Any], context: int, path
         )
     if rope.get("factor") is None:
         return None
-    original = {"original_max_position_embeddings": context}
-    for place in (config, rope):
-        if place.get("original_max_position_embeddings") is not None:
-            original = {"original_max_position_embeddings": place["original_max_position_embeddings"]}
 
     def optional(*names: str) -> float | None:
         name = next((name for name in names if rope.get(name) is not None), None)
@@ -113,7 +126,8 @@ def _yarn(config: Mapping[str, Any], rope: Mapping[str, Any], context: int, path
 
     return Yarn(
         factor=_number(rope, "factor", path),
-        original_context=_integer(original, "original_max_position_embeddings", path),
+        # Where it is missing, the window that YaRN starts from is the model's; converters.yarn says so.
+        original_context=stated_original_context(config, path) or context,
         ext_factor=optional("extrapolation_factor"),
         attn_factor=optional("attention_factor", "attn_factor"),
         beta_fast=optional("beta_fast"),
@@ -123,7 +137,7 @@ def _yarn(config: Mapping[str, Any], rope: Mapping[str, Any], context: int, path
 
 def _integer(config: Mapping[str, Any], key: str, path: Path) -> int:
     value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LIMIT:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LIMIT:
         raise _bad(path, key, value)
     return value
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from converters import metadata as keys
 from converters.checkpoint import Checkpoint, open_checkpoint
@@ -25,6 +26,7 @@ from converters.source import LocalWeights, Weights
 from converters.tokenizer import tokenizer
 from converters.workers import in_threads
 from converters.writer import OutputFile, check_target, journal_path
+from converters.yarn import YarnChoice, settle
 
 TYPES = tuple(file_type.name for file_type in FileType)
 
@@ -40,7 +42,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a conversion made: ``size`` and ``source_size`` in bytes, ``weights`` in number."""
+    """What a conversion made: ``size`` and ``source_size`` in bytes, ``weights`` in number.
+
+    ``notes`` are sentences that a person should see: what was assumed, what other programs will make of the file.
+    """
 
     path: Path
     type: str
@@ -49,6 +54,7 @@ class Summary:
     size: int
     source_size: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def bits_per_weight(self) -> float:
@@ -63,6 +69,7 @@ class Layout:
     header: bytes
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
+    notes: tuple[str, ...] = ()  # sentences that a person should see
 
     def slabs(self) -> Iterator[Slab]:
         """All work, in file order."""
@@ -88,6 +95,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     weights: Weights | None = None,
     on_note: Callable[[str], None] | None = None,
     delete_shards: bool = False,
+    yarn: float | Literal["off"] | None = None,
+    yarn_context: bool = False,
 ) -> Summary:
     """Convert a Hugging Face Qwen2 checkpoint to a GGUF in one pass.
 
@@ -104,6 +113,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         on_progress: called from the calling thread after every few MB; begins with what an earlier run finished.
         weights: where the safetensors files come from; by default ``checkpoint``. Closed at the end.
         on_note: gets sentences that a person should see.
+        yarn: write YaRN keys for this factor, or none with ``"off"``; by default what config.json says.
+        yarn_context: write the window that YaRN reaches as the model's context length.
         delete_shards: remove each safetensors file once all of it is safely in the output. The source is lost then.
 
     Raises:
@@ -122,7 +133,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     check_memory(threads, SCRATCH_BYTES, weights.memory)
     with closing(weights):
         source = open_checkpoint(directory, weights)
-        layout = lay_out(source, file_type)
+        layout = lay_out(source, file_type, YarnChoice(yarn, yarn_context))
         slabs = layout.in_source_order()
         conversion = fingerprint(source, layout.header, slabs, {"type": file_type.name})
         quantizers = kernels()
@@ -148,6 +159,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         size=layout.size,
         source_size=sum(slab.source_bytes for slab in slabs),
         seconds=time.monotonic() - start,
+        notes=layout.notes,
     )
 
 
@@ -204,13 +216,15 @@ def parse_type(name: str) -> FileType:
         raise ConversionError(f"There is no type {name!r}: choose one of {', '.join(TYPES)}.") from None
 
 
-def lay_out(checkpoint: Checkpoint, file_type: FileType) -> Layout:
+def lay_out(checkpoint: Checkpoint, file_type: FileType, yarn: YarnChoice = YarnChoice()) -> Layout:  # noqa: B008
     """Types, offsets and header of the output, from the checkpoint's headers alone.
 
     Raises:
         CheckpointError: the checkpoint does not fit together or is no Qwen2.
+        ConversionError: ``yarn`` asks for something impossible.
     """
-    config = parse_config(checkpoint.config, checkpoint.directory / "config.json")
+    path = checkpoint.directory / "config.json"
+    config, notes = settle(parse_config(checkpoint.config, path), checkpoint.config, yarn, path)
     tensors = plan(checkpoint, config)
     kinds = assign([Shape(tensor.name, tensor.dims) for tensor in tensors], file_type, config.layers)
     infos, offset = [], 0
@@ -219,7 +233,7 @@ def lay_out(checkpoint: Checkpoint, file_type: FileType) -> Layout:
         offset += align(tensor.rows * row_size(kind, tensor.columns))
     header = encode_header(_metadata(checkpoint, config, tensors, file_type), infos)
     placed = tuple((tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True))
-    return Layout(header, placed, len(header) + offset)
+    return Layout(header, placed, len(header) + offset, notes)
 
 
 def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:

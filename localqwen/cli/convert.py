@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -11,6 +13,21 @@ from localqwen.errors import LocalqwenError
 
 # Those of converters.convert.TYPES, written out so that --help need not load numpy; a test compares them.
 TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
+
+
+def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | Literal["off"] | None:
+    """``--yarn``'s value: a number above 1, or ``off``."""
+    if value is None:
+        return None
+    if value.lower() == "off":
+        return "off"
+    try:
+        factor = float(value)
+    except ValueError:
+        factor = math.nan
+    if not 1 < factor < math.inf:
+        raise click.BadParameter(f"{value[:40]!r} is neither a number above 1 nor 'off'.")
+    return factor
 
 
 @click.command(short_help="Turn a safetensors checkpoint into a quantized GGUF.")
@@ -26,15 +43,26 @@ TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
+@click.option(
+    "--yarn",
+    callback=yarn_factor,
+    metavar="FACTOR|off",
+    help="Write YaRN for this factor (4 takes 32768 tokens to 131072), or none; by default as config.json says.",
+)
+@click.option(
+    "--yarn-context", is_flag=True, help="Write YaRN's window as context length, so that any program offers it."
+)
 @click.option("--delete-shards", is_flag=True, help="Remove each safetensors file once it is converted; asks first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(
+def command(  # noqa: PLR0913 - click passes every option
     *,
     checkpoint: Path,
     out: Path | None,
     type_: str,
     threads: int | None,
     overwrite: bool,
+    yarn: float | Literal["off"] | None,
+    yarn_context: bool,
     delete_shards: bool,
     yes: bool,
 ) -> None:
@@ -48,6 +76,10 @@ def command(
     from localqwen.cli.progress import conversion_progress
     from localqwen.errors import StoppedError
 
+    if yarn == "off" and yarn_context:
+        raise click.UsageError(
+            "--yarn-context writes the window that YaRN reaches; leave out one of it and --yarn off."
+        )
     target = out or default_output(checkpoint, type_)
     if delete_shards and not yes:
         click.confirm(f"Remove the safetensors files of {printable(str(checkpoint))} on the way?", abort=True, err=True)
@@ -62,6 +94,8 @@ def command(
                 on_progress,
                 on_note=lambda note: click.echo(printable(note), err=True),
                 delete_shards=delete_shards,
+                yarn=yarn,
+                yarn_context=yarn_context,
             )
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on where it stopped.") from None
@@ -71,6 +105,8 @@ def command(
         f"{summary.path}: {summary.size / 1e9:.2f} GB from {summary.source_size / 1e9:.2f} GB, "
         f"{summary.bits_per_weight:.2f} bits per weight, {summary.tensors} tensors in {summary.seconds:.1f} s"
     )
+    for note in summary.notes:
+        click.echo(printable(note), err=True)
 
 
 def default_output(checkpoint: Path, type_: str) -> Path:

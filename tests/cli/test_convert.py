@@ -133,3 +133,17 @@ def test_progress_in_a_terminal_is_a_bar_with_rate_and_time_left() -> None:
         progress.update(1_000_000, 1_000_000)
     assert "Working" in stream.getvalue()
     assert "1.0/1.0 MB" in stream.getvalue()
+
+
+def test_yarn_is_written_and_what_was_assumed_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    done = localqwen("convert", checkpoint, tmp_path / "x.gguf", "--yarn", "4", "--yarn-context")
+    assert done.returncode == 0, done.stderr
+    assert "config.json has no original_max_position_embeddings" in done.stderr
+    assert b"qwen2.rope.scaling.factor" in (tmp_path / "x.gguf").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [["--yarn", "1"], ["--yarn", "many"], ["--yarn", "nan"], ["--yarn", "off"]])
+def test_wrong_yarn_exits_with_2(arguments: list[str]) -> None:
+    done = localqwen("convert", "x", *arguments, "--yarn-context")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
