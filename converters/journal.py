@@ -20,10 +20,10 @@ from typing import Any
 from converters.source import Consumed
 
 FORMAT = 1
-# A commit is due after this many bytes of the source, and workers wait for it from the second number on: with what
-# is in flight beside it, at most 64 MiB are done again after a kill.
+# A commit is due after this many bytes of the source, and work waits for the disk while more than the second number
+# are not committed: with the few slabs in flight beside them, at most 64 MiB are done again after a kill.
 BATCH = 16 << 20
-LIMIT = 40 << 20
+LIMIT = 48 << 20
 # The journal of a 72B model has less than 1 MB.
 MAX_SIZE = 64 << 20
 
@@ -145,6 +145,7 @@ class Journal:
             )
         self._open: list[int] = []
         self._open_bytes = 0
+        self._running_bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._running: Future[list[int]] | None = None
 
@@ -156,7 +157,9 @@ class Journal:
         """
         self._open.append(slab)
         self._open_bytes += source_bytes
-        if self._open_bytes >= BATCH and (self._open_bytes >= LIMIT or self._idle()):
+        if self._idle():
+            self._running_bytes = 0
+        if self._open_bytes + self._running_bytes >= LIMIT or (self._open_bytes >= BATCH and not self._running_bytes):
             self._start()
 
     def flush(self) -> None:
@@ -195,6 +198,7 @@ class Journal:
         self._collect()
         if self._open:
             self._running = self._thread.submit(self._commit, self._open)
+            self._running_bytes = self._open_bytes
             self._open, self._open_bytes = [], 0
 
     def _commit(self, slabs: list[int]) -> list[int]:

@@ -68,6 +68,7 @@ class _Queue:
     fetched: int = 0  # the next one to be fetched
     ready: int = 0  # those before it went through the hash
     live: int = 0  # in memory, or being fetched
+    spare: list[Bytes] = field(default_factory=list)  # buffers that nobody uses
 
 
 class RemoteWeights:
@@ -206,9 +207,10 @@ class RemoteWeights:
                 segment = queue.segments[queue.fetched]
                 queue.fetched += 1
                 queue.live += 1
+                # Used again: the allocator would keep more of what is freed and asked for in turn by several threads.
+                data = queue.spare.pop() if queue.spare else np.empty(self._segment, np.uint8)
             try:
-                data = np.empty(segment.end - segment.begin, np.uint8)
-                self._fetcher.fetch(segment.name, segment.begin, data)
+                self._fetcher.fetch(segment.name, segment.begin, data[: segment.end - segment.begin])
                 with self._changed:
                     segment.data = data
                 self._advance()
@@ -243,7 +245,7 @@ class RemoteWeights:
                 self._changed.notify_all()
 
     def _digest(self, segment: _Segment, data: Bytes) -> None:
-        self._hash.update(data.data)
+        self._hash.update(data[: segment.end - segment.begin].data)
         if segment.last:
             found, self._hash = self._hash.hexdigest(), hashlib.sha256()
             if found != self._files[segment.name].sha256:
@@ -267,6 +269,7 @@ class RemoteWeights:
 
     def _release(self, segment: _Segment) -> None:
         if segment.left == 0 and segment.data is not None:
+            self._queue.spare.append(segment.data)
             segment.data = None
             self._queue.live -= 1
             self._changed.notify_all()

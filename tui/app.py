@@ -38,6 +38,10 @@ class ChatApp(App[None]):
         """Paint first; the model starts in a worker."""
         self.push_screen(self.chat)
         self.backend.on_change = self.chat.backend_changed
+        self.call_after_refresh(self.start_backend)
+
+    def start_backend(self) -> None:
+        """Begin a life of the connection to the model."""
         self.run_worker(self.backend.run(), group="backend", exclusive=True)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -9,14 +9,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from localqwen.client import Client, Endpoint
 from localqwen.errors import LocalqwenError, ServerError
 from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from localqwen.supervisor import ServeOptions, Supervisor
+
+if TYPE_CHECKING:
+    from localqwen.client import Endpoint
 
 # A dying server closes all its connections at once; this is how long the second one may take to be noticed.
 NOTICE_SECONDS = 0.3
@@ -80,14 +82,28 @@ class LocalServer:
 
     address = None
 
-    def __init__(self, model: Path, name: str, options: ServeOptions) -> None:
+    def __init__(
+        self,
+        model: Path,
+        name: str,
+        *,
+        ctx: int | None = None,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+    ) -> None:
+        """``model`` is a GGUF file; the rest is as in :class:`localqwen.supervisor.ServeOptions`."""
         self.name = name
         self._model = model
-        self._options = options
+        self._options = {"ctx": ctx, "threads": threads, "gpu_layers": gpu_layers}
 
     async def live(self, listener: Listener) -> str:
         """Start the process or join a running one, and stay attached."""
-        supervisor = Supervisor(self._model, self._options, self.name)
+        # The HTTP library takes a fifth of the time to the first paint, and is needed only now.
+        await asyncio.to_thread(import_module, "localqwen.supervisor")
+        from localqwen.client import Client
+        from localqwen.supervisor import ServeOptions, Supervisor
+
+        supervisor = Supervisor(self._model, ServeOptions(**self._options), self.name)
         endpoint = await supervisor.start()
         is_loading = True
         async with Client(endpoint) as client:
@@ -114,6 +130,8 @@ class RemoteServer:
 
     async def live(self, listener: Listener) -> str:
         """Ask which models there are; the connection is then considered good until an answer fails."""
+        from localqwen.client import Client
+
         async with Client(self._endpoint) as client:
             names = await client.models()
             model = self._model or (names[0] if names else None)

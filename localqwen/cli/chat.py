@@ -70,11 +70,10 @@ def _remote(url: str, api_key: str | None, model: str | None) -> Connection:
 
 def _local(model: str | None, ctx: int | None, threads: int | None, gpu_layers: int | None) -> Connection:
     from localqwen import library
-    from localqwen.supervisor import ServeOptions
     from tui.backend import LocalServer
 
     name = model or library.default_model()
     if name is None:
         raise ModelNotFoundError("There is no model on this machine yet: `localqwen demo` makes a small one.")
     path = library.resolve(name)
-    return LocalServer(path, path.stem if os.sep in name else name, ServeOptions(ctx, threads, gpu_layers))
+    return LocalServer(path, path.stem if os.sep in name else name, ctx=ctx, threads=threads, gpu_layers=gpu_layers)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.checkpoint import MAX_JSON
 from converters.errors import ConversionError, DamagedFileError
 from converters.readahead import RemoteFile
 from localqwen.errors import LocalqwenError
@@ -34,7 +35,6 @@ SMALL_FILES = (
     "chat_template.json",
     "README.md",
 )
-MAX_SMALL = 200_000_000
 
 
 class HubError(LocalqwenError):
@@ -75,7 +75,7 @@ class Repository:
             file = self.files.get(name)
             if file is None:
                 continue
-            if file.size > MAX_SMALL:
+            if file.size > MAX_JSON:
                 raise ConversionError(f"{name} of {self.name} is far larger than such a file can be: do not use it.")
             data = np.empty(file.size, np.uint8)
             fetcher.fetch(name, 0, data)

@@ -27,7 +27,7 @@ SHARD = "model-00001-of-00003.safetensors"
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny checkpoint, cut into a few hundred slabs that are committed one by one."""
     monkeypatch.setattr("converters.slabs.SLAB_WEIGHTS", 640)
-    monkeypatch.setattr("converters.journal.BATCH", 1)
+    monkeypatch.setattr("converters.journal.LIMIT", 1)
     return tiny_checkpoint(tmp_path / "Tiny-Instruct", shards=3)
 
 

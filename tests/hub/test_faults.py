@@ -126,3 +126,11 @@ def test_lying_header_is_refused_before_it_is_read(hub: MockHub, tmp_path: Path)
     with pytest.raises(HubError, match=f"{NAME}/{SECOND} is no safetensors file"):
         pull(NAME, tmp_path / "x.gguf", OPTIONS)
     assert not list(tmp_path.glob("x.gguf*"))
+
+
+def test_file_that_is_too_large_to_be_what_it_says_is_not_fetched(hub: MockHub, tmp_path: Path) -> None:
+    with (hub.repositories[NAME] / "README.md").open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(HubError, match=r"README\.md of .* far larger"):
+        pull(NAME, tmp_path / "x.gguf", OPTIONS)
+    assert not any(name == "README.md" for name, _, _ in hub.requests)

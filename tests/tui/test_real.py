@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from localqwen.chats.store import Store
-from localqwen.supervisor import ServeOptions
 from tests.tui.fakes import screen_text, until
 from tests.tui.test_app import SIZE, last_message, shows, type_text
 from tui.app import ChatApp
@@ -13,7 +12,7 @@ from tui.backend import LocalServer
 
 
 async def test_the_demo_model_loads_answers_and_remembers(demo_gguf: Path, store: Store) -> None:
-    app = ChatApp(store, LocalServer(demo_gguf, "demo", ServeOptions(ctx=2048)))
+    app = ChatApp(store, LocalServer(demo_gguf, "demo", ctx=2048))
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "What is the capital of Japan?")
         await pilot.press("enter")
@@ -38,7 +37,7 @@ async def test_the_demo_model_loads_answers_and_remembers(demo_gguf: Path, store
 async def test_a_model_that_cannot_be_loaded_is_explained(tmp_path: Path, store: Store) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
-    app = ChatApp(store, LocalServer(broken, "broken", ServeOptions()))
+    app = ChatApp(store, LocalServer(broken, "broken"))
     async with app.run_test(size=(200, 30)) as pilot:
         await type_text(pilot, "hello")
         await pilot.press("enter")

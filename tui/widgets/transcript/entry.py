@@ -55,6 +55,11 @@ class Entry(ABC):
         """The content has changed."""
         self._look = None
 
+    def forget(self) -> None:
+        """Give the memory back; what is needed again is made again."""
+        self._look = None
+        self._strips = []
+
     @abstractmethod
     def estimate(self, look: Look) -> int:
         """About how many lines there will be, cheaply."""
@@ -79,7 +84,7 @@ class PersonEntry(Entry):
         framed = []
         for line in lines:
             text = Text.assemble(" " * (MARGIN - 1), ("▌", styles.person_bar), ("  ", styles.person))
-            line.pad_right(look.text_width - 3 + MARGIN - line.cell_len)
+            line.pad_right(look.text_width - 2 - line.cell_len)
             line.stylize_before(styles.person)
             framed.append(text + line)
         return to_strips([*framed, Text()], styles.base)
@@ -137,6 +142,13 @@ class AnswerEntry(Entry):
             self._is_open = False
             self.invalidate()
 
+    def forget(self) -> None:
+        """Give the memory back: of a finished answer, all but its text."""
+        if not self._is_open:
+            super().forget()
+            self._stream, self._parsed = MarkdownStream(), 0
+            self._closed_strips, self._closed_key = [], None
+
     def estimate(self, look: Look) -> int:
         return estimate_lines(self._text, look.text_width) + 4
 
@@ -160,11 +172,11 @@ class AnswerEntry(Entry):
         return strips + to_strips([Text()], styles.base)
 
     def _parse(self) -> None:
-        if self._parsed < len(self._text):
-            self._stream.append(self._text[self._parsed :])
-            self._parsed = len(self._text)
+        text, self._parsed = self._text[self._parsed :], len(self._text)
         if not self._is_open:
-            self._stream.finish()
+            self._stream.finish(text)
+        elif text:
+            self._stream.append(text)
 
 
 def _spaced(lines: list[Text], styles: Styles) -> list[Strip]:

@@ -8,6 +8,7 @@ any chunking are those of a fresh parse of the whole; a property test holds that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -23,6 +24,7 @@ class Block:
     tokens: list[Token]
 
 
+@cache
 def make_parser() -> MarkdownIt:
     """CommonMark with tables and strikethrough.
 
@@ -51,10 +53,7 @@ class MarkdownStream:
 
     def append(self, text: str) -> None:
         """Add raw text; it is sanitized here."""
-        # A carriage return means another thing when a newline follows, which may be in the next piece.
-        text = self._held + text
-        self._held = "\r" if text.endswith("\r") else ""
-        self._source += safe(text.removesuffix(self._held) if self._held else text)
+        self._add(text)
         tail = self._source[self._tail_at :]
         groups = _groups(self._parser.parse(tail, _copy(self._env)))
         lines = tail.count("\n")
@@ -66,12 +65,19 @@ class MarkdownStream:
                 break
         self.open = groups
 
-    def finish(self) -> None:
-        """No more text will come: close everything. Nothing happens the second time."""
+    def finish(self, text: str = "") -> None:
+        """Add the last of the raw text and close everything. Nothing happens the second time."""
+        self._add(text)
         self._source += safe(self._held)
         self._held = ""
         self._close(len(self._source) - self._tail_at)
         self.open = []
+
+    def _add(self, text: str) -> None:
+        # A carriage return means another thing when a newline follows, which may be in the next piece.
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        self._source += safe(text.removesuffix(self._held) if self._held else text)
 
     def _close(self, length: int) -> None:
         end = self._tail_at + length
