@@ -18,8 +18,9 @@ from converters.gguf_format import Metadata, TensorInfo, align, encode_header
 from converters.journal import read_journal
 from converters.lanes import kernels
 from converters.layout import OutputTensor, plan
+from converters.progress import Progress, Summary, Tracker, TypeShare, shares
 from converters.recipe import Shape, assign
-from converters.resources import available_cpus, check_memory
+from converters.resources import available_cpus, check_memory, peak_memory
 from converters.resume import Remover, fingerprint, refuse_links
 from converters.slabs import SCRATCH_BYTES, Slab, SlabWriter, cut
 from converters.source import LocalWeights, Weights
@@ -28,38 +29,10 @@ from converters.workers import in_threads
 from converters.writer import OutputFile, check_target, journal_path
 from converters.yarn import YarnChoice, settle
 
+# Progress and Summary are part of what callers of the pass use.
+__all__ = ["TYPES", "Layout", "Progress", "Summary", "convert", "lay_out", "parse_type"]
+
 TYPES = tuple(file_type.name for file_type in FileType)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a conversion is, in bytes of the checkpoint; ``tensor`` is the GGUF's name of the one just worked on."""
-
-    done: int
-    total: int
-    tensor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a conversion made: ``size`` and ``source_size`` in bytes, ``weights`` in number.
-
-    ``notes`` are sentences that a person should see: what was assumed, what other programs will make of the file.
-    """
-
-    path: Path
-    type: str
-    tensors: int
-    weights: int
-    size: int
-    source_size: int
-    seconds: float
-    notes: tuple[str, ...] = ()
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Of the whole file, metadata included."""
-        return self.size * 8 / self.weights
 
 
 @dataclass(frozen=True)
@@ -70,6 +43,10 @@ class Layout:
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
     notes: tuple[str, ...] = ()  # sentences that a person should see
+
+    def types(self) -> tuple[TypeShare, ...]:
+        """How many tensors have which type, and what they take."""
+        return shares((kind.name, tensor.rows * row_size(kind, tensor.columns)) for tensor, kind, _ in self.tensors)
 
     def slabs(self) -> Iterator[Slab]:
         """All work, in file order."""
@@ -160,6 +137,9 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         source_size=sum(slab.source_bytes for slab in slabs),
         seconds=time.monotonic() - start,
         notes=layout.notes,
+        types=layout.types(),
+        peak_memory=peak_memory(),
+        kernels=quantizers.description,
     )
 
 
@@ -172,13 +152,13 @@ def _pass(
     remover: Remover | None,
 ) -> None:
     """Do all slabs that the journal does not list."""
-    total = sum(slab.source_bytes for slab in slabs)
-    todo = [number for number in range(len(slabs)) if number not in output.journal.state.done]
-    done = total - sum(slabs[number].source_bytes for number in todo)
-    if done and on_progress is not None:
-        on_progress(Progress(done, total, ""))
+    finished = output.journal.state.done
+    todo = [number for number in range(len(slabs)) if number not in finished]
+    tracker = Tracker(_pieces(slabs), _pieces(slabs[number] for number in finished))
+    if on_progress is not None and (before := tracker.before()) is not None:
+        on_progress(before)
     weights = quantize.source
-    touched = {slabs[number].source.name for number in output.journal.state.done}
+    touched = {slabs[number].source.name for number in finished}
     weights.expect((slabs[number].source for number in todo), {slab.source.name for slab in slabs} - touched)
 
     def work(number: int) -> int:
@@ -189,9 +169,8 @@ def _pass(
         for number in in_threads(work, iter(todo), threads, weights.interrupt):
             slab = slabs[number]
             output.finished(number, slab.source_bytes)
-            done += slab.source_bytes
             if on_progress is not None:
-                on_progress(Progress(done, total, slab.tensor.name))
+                on_progress(tracker.finished(slab.source.name, slab.source_bytes, slab.tensor.name))
             if remover is not None:
                 remover.look()
         weights.check()
@@ -202,6 +181,11 @@ def _pass(
     if remover is not None:
         output.flush()
         remover.look()
+
+
+def _pieces(slabs: Iterable[Slab]) -> Iterator[tuple[str, int]]:
+    """Source file and bytes of each slab."""
+    return ((slab.source.name, slab.source_bytes) for slab in slabs)
 
 
 def parse_type(name: str) -> FileType:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from pathlib import Path
 
 from converters.errors import ConversionError
@@ -23,6 +25,12 @@ def available_memory() -> int | None:
     """Bytes that can be used without swapping, the container's limit included; None where that is unknown."""
     found = [amount for amount in (_meminfo(), _cgroup()) if amount is not None]
     return min(found, default=None)
+
+
+def peak_memory() -> int:
+    """The most bytes that this process held in memory at once since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
 
 
 def check_memory(threads: int, thread_bytes: int, shared_bytes: int = 0) -> None:

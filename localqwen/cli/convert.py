@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from localqwen.cli import printable
 from localqwen.errors import LocalqwenError
+
+if TYPE_CHECKING:
+    from converters.progress import Summary
 
 # Those of converters.convert.TYPES, written out so that --help need not load numpy; a test compares them.
 TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
@@ -54,6 +58,7 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
 )
 @click.option("--delete-shards", is_flag=True, help="Remove each safetensors file once it is converted; asks first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress and summary as JSON, one object per line.")
 def command(  # noqa: PLR0913 - click passes every option
     *,
     checkpoint: Path,
@@ -65,6 +70,7 @@ def command(  # noqa: PLR0913 - click passes every option
     yarn_context: bool,
     delete_shards: bool,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Turn the Qwen2 checkpoint in CHECKPOINT_DIR (safetensors) into one quantized GGUF.
 
@@ -73,6 +79,7 @@ def command(  # noqa: PLR0913 - click passes every option
     """
     from converters.convert import convert
     from converters.errors import ConversionError
+    from localqwen.cli.json_progress import emit, emit_note, progress_lines
     from localqwen.cli.progress import conversion_progress
     from localqwen.errors import StoppedError
 
@@ -80,11 +87,12 @@ def command(  # noqa: PLR0913 - click passes every option
         raise click.UsageError(
             "--yarn-context writes the window that YaRN reaches; leave out one of it and --yarn off."
         )
+    note = emit_note if as_json else lambda text: click.echo(printable(text), err=True)
     target = out or default_output(checkpoint, type_)
     if delete_shards and not yes:
         click.confirm(f"Remove the safetensors files of {printable(str(checkpoint))} on the way?", abort=True, err=True)
     try:
-        with conversion_progress(type_) as on_progress:
+        with nullcontext(progress_lines()) if as_json else conversion_progress(type_) as on_progress:
             summary = convert(
                 checkpoint,
                 target,
@@ -92,7 +100,7 @@ def command(  # noqa: PLR0913 - click passes every option
                 threads,
                 overwrite,
                 on_progress,
-                on_note=lambda note: click.echo(printable(note), err=True),
+                on_note=note,
                 delete_shards=delete_shards,
                 yarn=yarn,
                 yarn_context=yarn_context,
@@ -101,12 +109,40 @@ def command(  # noqa: PLR0913 - click passes every option
         raise StoppedError("stopped; the same command goes on where it stopped.") from None
     except ConversionError as error:
         raise LocalqwenError(str(error)) from error
-    click.echo(
+    for sentence in summary.notes:
+        note(sentence)
+    if as_json:
+        emit("done", **summary_fields(summary))
+    else:
+        click.echo(printable(summary_text(summary)))
+
+
+def summary_fields(summary: Summary) -> dict[str, Any]:
+    """The last line of ``--json``: sizes in bytes, times in seconds."""
+    return {
+        "path": str(summary.path),
+        "type": summary.type,
+        "size": summary.size,
+        "source_size": summary.source_size,
+        "tensors": summary.tensors,
+        "weights": summary.weights,
+        "bits_per_weight": round(summary.bits_per_weight, 4),
+        "types": {share.type: {"tensors": share.tensors, "bytes": share.nbytes} for share in summary.types},
+        "seconds": round(summary.seconds, 3),
+        "peak_memory": summary.peak_memory,
+        "kernels": summary.kernels,
+    }
+
+
+def summary_text(summary: Summary) -> str:
+    """What a person wants to know in the end."""
+    types = ", ".join(f"{share.tensors} {share.type} {share.nbytes / 1e6:,.1f} MB" for share in summary.types)
+    return (
         f"{summary.path}: {summary.size / 1e9:.2f} GB from {summary.source_size / 1e9:.2f} GB, "
-        f"{summary.bits_per_weight:.2f} bits per weight, {summary.tensors} tensors in {summary.seconds:.1f} s"
+        f"{summary.bits_per_weight:.2f} bits per weight, {summary.tensors} tensors in {summary.seconds:.1f} s\n"
+        f"  tensors by type: {types}\n"
+        f"  peak memory {summary.peak_memory / 1e6:,.0f} MB, kernels: {summary.kernels}"
     )
-    for note in summary.notes:
-        click.echo(printable(note), err=True)
 
 
 def default_output(checkpoint: Path, type_: str) -> Path:

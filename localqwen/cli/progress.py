@@ -26,6 +26,9 @@ def conversion_progress(type_: str | None = None) -> Iterator[Callable[[Conversi
     with ByteProgress(f"Converting to {type_}" if type_ else "Converting") as progress:
 
         def show(step: ConversionStep) -> None:
+            # One file says nothing that the total does not say.
+            if step.file_total < step.total:
+                progress.detail(step.file)
             progress.update(step.done, step.total)
 
         yield show
@@ -43,6 +46,7 @@ class ByteProgress:
 
     def __init__(self, description: str, stream: TextIO | None = None) -> None:
         self._description = printable(description)
+        self._detail = ""
         self._stream = stream if stream is not None else sys.stderr
         self._first: tuple[float, int] | None = None  # time and bytes of the first update
         self._next = _STEP
@@ -51,6 +55,12 @@ class ByteProgress:
         if self._stream.isatty():
             self._bar = _bar(self._stream)
             self._task = self._bar.add_task(self._description, total=None)
+
+    def detail(self, text: str) -> None:
+        """Show ``text`` after the description, in a terminal: what is being worked on."""
+        if text != self._detail and self._bar is not None and self._task is not None:
+            self._detail = text
+            self._bar.update(self._task, description=f"{self._description} ({printable(text)})")
 
     def update(self, done: int, total: int) -> None:
         """Say that ``done`` of ``total`` bytes are done."""

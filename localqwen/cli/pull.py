@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +11,11 @@ import click
 
 from localqwen.cli import printable
 from localqwen.cli.convert import TYPES
+from localqwen.cli.json_progress import emit, emit_note, progress_lines
 
 if TYPE_CHECKING:
     from converters.convert import Progress
     from localqwen.hub.pull import Pulled
-
-# With --json: at most so many seconds between two progress lines, so that a log stays readable.
-_EVERY = 1.0
 
 
 @click.command(short_help="Download a model from the hub, converting it on the way.")
@@ -64,18 +60,20 @@ def command(
                 threads=threads,
                 overwrite=overwrite,
                 on_progress=on_progress,
-                on_note=lambda note: click.echo(printable(note), err=True),
+                on_note=emit_note if as_json else lambda note: click.echo(printable(note), err=True),
             )
             pulled = pull(model, out, options)
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on where it stopped.") from None
-    click.echo(json.dumps(summary(pulled)) if as_json else sentence(pulled))
+    if as_json:
+        emit("done", **summary(pulled))
+    else:
+        click.echo(sentence(pulled))
 
 
 def summary(pulled: Pulled) -> dict[str, Any]:
     """The last line of ``--json``."""
     return {
-        "event": "done",
         "paths": [str(path) for path in pulled.paths],
         "repository": pulled.repository,
         "revision": pulled.revision,
@@ -102,20 +100,10 @@ def sentence(pulled: Pulled) -> str:
 
 @contextmanager
 def _shown(as_json: bool) -> Iterator[Callable[[Progress], None]]:
-    if not as_json:
-        from localqwen.cli.progress import ByteProgress
-
-        with ByteProgress("Downloading") as bar:
-            yield lambda step: bar.update(step.done, step.total)
+    if as_json:
+        yield progress_lines()
         return
-    last = -_EVERY
+    from localqwen.cli.progress import ByteProgress
 
-    def show(step: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _EVERY or step.done == step.total:
-            last = now
-            line = {"event": "progress", "done": step.done, "total": step.total, "tensor": step.tensor}
-            click.echo(json.dumps(line))
-
-    yield show
+    with ByteProgress("Downloading") as bar:
+        yield lambda step: bar.update(step.done, step.total)
