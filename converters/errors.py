@@ -24,3 +24,7 @@ class DamagedFileError(ResumableError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
         self.name = name
+
+
+class GGUFError(ConversionError):
+    """A file is no GGUF, or its header cannot be read."""

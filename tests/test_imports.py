@@ -23,6 +23,8 @@ ARROWS = [
     ("import localqwen.cli.serve", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.convert", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.pull", NATIVE | SCREEN | SERVER | {"converters", "huggingface_hub"}),
+    ("import localqwen.cli.inspect", NATIVE | SCREEN | SERVER | {"converters"}),
+    ("import localqwen.cli.json_progress", NATIVE | SCREEN | SERVER | {"converters"}),
     ("import localqwen.cli.models", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.demo", NATIVE | SCREEN | SERVER),
     ("import localqwen.client", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
@@ -32,6 +34,8 @@ ARROWS = [
     ("import localqwen.engine.jobs", SCREEN | SERVER | {"converters", "tui"}),
     ("import localqwen.server.app", SCREEN | {"converters", "tui"}),
     ("import converters.convert", SCREEN | SERVER | {"localqwen", "tui", "torch", "transformers", "llama_cpp"}),
+    ("import converters.progress", NATIVE | SCREEN | SERVER | {"localqwen", "tui"}),
+    ("import converters.gguf_reader", NATIVE | SCREEN | SERVER | {"localqwen", "tui"}),
     ("import converters.readahead", SCREEN | SERVER | {"localqwen", "tui", "huggingface_hub", "llama_cpp"}),
     ("import tui.app", NATIVE | SERVER | {"converters"}),
 ]
