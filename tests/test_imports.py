@@ -24,6 +24,8 @@ ARROWS = [
     ("import localqwen.cli.convert", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.pull", NATIVE | SCREEN | SERVER | {"converters", "huggingface_hub"}),
     ("import localqwen.cli.inspect", NATIVE | SCREEN | SERVER | {"converters"}),
+    ("import localqwen.cli.imatrix", NATIVE | SCREEN | SERVER | {"converters"}),
+    ("import localqwen.engine.imatrix", SCREEN | SERVER | {"converters", "tui"}),
     ("import localqwen.cli.json_progress", NATIVE | SCREEN | SERVER | {"converters"}),
     ("import localqwen.cli.models", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.demo", NATIVE | SCREEN | SERVER),

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Make the small demo model and chat with it.",
     "pull": "Download a model from the hub, converting it on the way.",
     "convert": "Turn a safetensors checkpoint into a quantized GGUF.",
+    "imatrix": "Measure which weights matter, for better quantizing.",
     "inspect": "Show what a GGUF or a checkpoint holds.",
     "models": "List what is installed and what can be had.",
 }
