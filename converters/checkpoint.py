@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converters.errors import CheckpointError
 from converters.safetensors import SourceTensor, read_header
+from converters.source import LocalWeights, Weights
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -24,10 +25,15 @@ class Checkpoint:
     directory: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, SourceTensor]
+    weights: Weights
 
 
-def open_checkpoint(directory: Path) -> Checkpoint:
+def open_checkpoint(directory: Path, weights: Weights | None = None) -> Checkpoint:
     """Read config, index and safetensors headers of the checkpoint in ``directory``.
+
+    Args:
+        directory: holds config.json and the other small files; it gives the model its name.
+        weights: the safetensors files; by default those in ``directory``. The caller closes them.
 
     Raises:
         CheckpointError: the directory holds no complete safetensors checkpoint.
@@ -50,7 +56,8 @@ def open_checkpoint(directory: Path) -> Checkpoint:
         raise CheckpointError(
             f"{directory} is already quantized ({method}): convert the original bf16 checkpoint instead."
         )
-    return Checkpoint(directory, config, _tensors(directory))
+    weights = weights or LocalWeights(directory)
+    return Checkpoint(directory, config, _tensors(directory, weights), weights)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -74,30 +81,31 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def _tensors(directory: Path) -> dict[str, SourceTensor]:
+def _tensors(directory: Path, weights: Weights) -> dict[str, SourceTensor]:
     index = read_json(directory / INDEX)
+    shards = sorted(weights.names())
     if index is not None:
-        return _sharded(directory, index)
-    single = directory / SINGLE
-    if single.is_file():
-        return read_header(single)
+        return _sharded(directory, index, weights, shards)
+    if SINGLE in shards:
+        return read_header(directory / SINGLE, weights)
     if any(directory.glob("*.bin")) or any(directory.glob("*.pt")):
         raise CheckpointError(
             f"{directory} holds PyTorch pickle files, which are not read because they can run code: "
             "download the safetensors version of the model."
         )
-    shards = sorted(path.name for path in directory.glob("*.safetensors"))
     missing = INDEX if shards else SINGLE
     raise CheckpointError(f"{directory} has no {missing}: download the checkpoint's missing files.")
 
 
-def _sharded(directory: Path, index: Mapping[str, Any]) -> dict[str, SourceTensor]:
+def _sharded(
+    directory: Path, index: Mapping[str, Any], weights: Weights, shards: Sequence[str]
+) -> dict[str, SourceTensor]:
     path = directory / INDEX
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{path} has no weight_map: download it again.")
     files = sorted({_file_name(path, name) for name in weight_map.values()})
-    missing = [name for name in files if not (directory / name).is_file()]
+    missing = [name for name in files if name not in shards]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CheckpointError(
@@ -105,7 +113,7 @@ def _sharded(directory: Path, index: Mapping[str, Any]) -> dict[str, SourceTenso
         )
     tensors: dict[str, SourceTensor] = {}
     for file in files:
-        for name, tensor in read_header(directory / file).items():
+        for name, tensor in read_header(directory / file, weights).items():
             if weight_map.get(name) != file:
                 raise CheckpointError(
                     f"{directory / file} holds tensor {name!r}, which {INDEX} does not place there: "

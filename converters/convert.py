@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters import metadata as keys
 from converters.checkpoint import Checkpoint, open_checkpoint
 from converters.config import Config, parse_config
-from converters.errors import ConversionError
+from converters.errors import ConversionError, DamagedFileError
 from converters.ggml import FileType, GGMLType, row_size
 from converters.gguf_format import Metadata, TensorInfo, align, encode_header
+from converters.journal import read_journal
 from converters.lanes import kernels
 from converters.layout import OutputTensor, plan
 from converters.recipe import Shape, assign
-from converters.slabs import Slab, SlabWriter, SourceFiles, cut
+from converters.resources import available_cpus, check_memory
+from converters.resume import Remover, fingerprint, refuse_links
+from converters.slabs import SCRATCH_BYTES, Slab, SlabWriter, cut
+from converters.source import LocalWeights, Weights
 from converters.tokenizer import tokenizer
-from converters.writer import OutputFile, check_target
+from converters.workers import in_threads
+from converters.writer import OutputFile, check_target, journal_path
 
 TYPES = tuple(file_type.name for file_type in FileType)
 
@@ -65,19 +69,31 @@ class Layout:
         for tensor, kind, offset in self.tensors:
             yield from cut(tensor, kind, offset)
 
+    def in_source_order(self) -> list[Slab]:
+        """All work in the order of the source: file by file, each from its beginning to its end.
 
-def convert(
+        A disk reads that fastest, a download can be hashed on the way, and files are done with one after the other.
+        """
+        return sorted(self.slabs(), key=lambda slab: slab.source)
+
+
+def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     checkpoint: str | Path,
     out: str | Path,
     type: str = "Q4_K_M",  # noqa: A002 - the word that everybody uses for it
     threads: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    *,
+    weights: Weights | None = None,
+    on_note: Callable[[str], None] | None = None,
+    delete_shards: bool = False,
 ) -> Summary:
     """Convert a Hugging Face Qwen2 checkpoint to a GGUF in one pass.
 
     Memory stays bounded by about 12 MB per thread whatever the model's size; nothing is written besides
-    ``OUT.part``, which becomes ``out`` when it is complete.
+    ``OUT.part``, which becomes ``out`` when it is complete, and its small journal. Killed at any point, the same call
+    goes on where it stopped and gives the same bytes.
 
     Args:
         checkpoint: directory with config.json, tokenizer.json and safetensors (one file, or shards with an index).
@@ -85,36 +101,95 @@ def convert(
         type: one of ``TYPES``, llama.cpp's names for mixtures.
         threads: worker threads; by default one per available CPU.
         overwrite: replace ``out`` if it exists.
-        on_progress: called from the calling thread after every few MB.
+        on_progress: called from the calling thread after every few MB; begins with what an earlier run finished.
+        weights: where the safetensors files come from; by default ``checkpoint``. Closed at the end.
+        on_note: gets sentences that a person should see.
+        delete_shards: remove each safetensors file once all of it is safely in the output. The source is lost then.
 
     Raises:
         CheckpointError: the source cannot be converted.
+        ResumableError: a failure that passes; the same call goes on.
         ConversionError: anything else that a person can put right; the message says how.
     """
     start = time.monotonic()
     file_type = parse_type(type)
-    out = Path(out)
+    out, directory = Path(out), Path(checkpoint)
     check_target(out, overwrite=overwrite)
-    source = open_checkpoint(Path(checkpoint))
-    layout = lay_out(source, file_type)
-    total = sum(part.nbytes for tensor, _, _ in layout.tensors for part in tensor.parts)
-    done = 0
-    with OutputFile(out, layout.size, overwrite=overwrite) as output, SourceFiles() as files:
-        output.write_at(layout.header, 0)
-        work = SlabWriter(files, output, kernels())
-        for slab in _in_threads(work, layout.slabs(), threads or available_cpus()):
-            done += slab.source_bytes
-            if on_progress is not None:
-                on_progress(Progress(done, total, slab.tensor.name))
+    threads = threads or available_cpus()
+    if weights is None:
+        state = read_journal(journal_path(out))
+        weights = LocalWeights(directory, state.consumed if state else None)
+    check_memory(threads, SCRATCH_BYTES, weights.memory)
+    with closing(weights):
+        source = open_checkpoint(directory, weights)
+        layout = lay_out(source, file_type)
+        slabs = layout.in_source_order()
+        conversion = fingerprint(source, layout.header, slabs, {"type": file_type.name})
+        quantizers = kernels()
+        if delete_shards:
+            refuse_links(source, slabs)
+        with OutputFile(
+            out,
+            layout.size,
+            overwrite=overwrite,
+            conversion=conversion,
+            slabs=len(slabs),
+            origin=weights.origin,
+            on_note=on_note,
+        ) as output:
+            output.write_at(layout.header, 0)
+            remover = Remover(source, slabs, output) if delete_shards else None
+            _pass(SlabWriter(weights, output, quantizers), slabs, output, threads, on_progress, remover)
     return Summary(
         path=out,
         type=file_type.name,
         tensors=len(layout.tensors),
         weights=_weights(tensor for tensor, _, _ in layout.tensors),
         size=layout.size,
-        source_size=total,
+        source_size=sum(slab.source_bytes for slab in slabs),
         seconds=time.monotonic() - start,
     )
+
+
+def _pass(
+    quantize: SlabWriter,
+    slabs: list[Slab],
+    output: OutputFile,
+    threads: int,
+    on_progress: Callable[[Progress], None] | None,
+    remover: Remover | None,
+) -> None:
+    """Do all slabs that the journal does not list."""
+    total = sum(slab.source_bytes for slab in slabs)
+    todo = [number for number in range(len(slabs)) if number not in output.journal.state.done]
+    done = total - sum(slabs[number].source_bytes for number in todo)
+    if done and on_progress is not None:
+        on_progress(Progress(done, total, ""))
+    weights = quantize.source
+    touched = {slabs[number].source.name for number in output.journal.state.done}
+    weights.expect((slabs[number].source for number in todo), {slab.source.name for slab in slabs} - touched)
+
+    def work(number: int) -> int:
+        quantize(slabs[number])
+        return number
+
+    try:
+        for number in in_threads(work, iter(todo), threads, weights.interrupt):
+            slab = slabs[number]
+            output.finished(number, slab.source_bytes)
+            done += slab.source_bytes
+            if on_progress is not None:
+                on_progress(Progress(done, total, slab.tensor.name))
+            if remover is not None:
+                remover.look()
+        weights.check()
+    except DamagedFileError as error:
+        # What was made of it must be made again, although it was finished.
+        output.undo(number for number, slab in enumerate(slabs) if slab.source.name == error.name)
+        raise
+    if remover is not None:
+        output.flush()
+        remover.look()
 
 
 def parse_type(name: str) -> FileType:
@@ -147,14 +222,6 @@ def lay_out(checkpoint: Checkpoint, file_type: FileType) -> Layout:
     return Layout(header, placed, len(header) + offset)
 
 
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-
-
 def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:
     metadata = Metadata()
     try:
@@ -169,21 +236,3 @@ def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor
 
 def _weights(tensors: Iterable[OutputTensor]) -> int:
     return sum(tensor.rows * tensor.columns for tensor in tensors)
-
-
-def _in_threads(work: Callable[[Slab], Slab], slabs: Iterator[Slab], threads: int) -> Iterator[Slab]:
-    """Run ``work`` on all slabs, with few of them in flight; yields finished ones, raises the first failure."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="quantize") as pool:
-        pending: set[Future[Slab]] = set()
-        try:
-            for slab in slabs:
-                pending.add(pool.submit(work, slab))
-                if len(pending) >= 2 * threads:
-                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            while pending:
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        finally:
-            # After a failure or Ctrl-C, wait only for the few slabs that are being worked on.
-            pool.shutdown(cancel_futures=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from converters.errors import CheckpointError
+from converters.source import LocalWeights, Weights
 
 # A header needs about 120 bytes per tensor, and the largest checkpoint of the family has 5,000 tensors.
 MAX_HEADER = 32_000_000
@@ -41,24 +43,54 @@ class SourceTensor:
         return ITEM_SIZES[self.dtype]
 
 
-def read_header(path: Path) -> dict[str, SourceTensor]:
+def read_header(path: Path, weights: Weights | None = None) -> dict[str, SourceTensor]:
     """Read and check the header of a safetensors file.
+
+    Args:
+        path: names the file, and is where it is unless ``weights`` says otherwise.
+        weights: serves the file under ``path.name``; by default it is read from its directory.
 
     Raises:
         CheckpointError: the file is no safetensors file, is cut short, or its header contradicts itself.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            prefix = file.read(8)
-            length = int.from_bytes(prefix, "little")
-            if len(prefix) < 8 or not 2 <= length <= MAX_HEADER:
-                raise CheckpointError(f"{path} is no safetensors file: {_redo()}")
-            if 8 + length > size:
-                raise _truncated(path, 8 + length, size)
-            raw = file.read(length)
-    except OSError as error:
-        raise CheckpointError(f"Cannot read {path}: {error.strerror or error}; check its permissions.") from error
+    if weights is None:
+        local = LocalWeights(path.parent)
+        try:
+            return read_header(path, local)
+        finally:
+            local.close()
+    size = weights.size(path.name)
+    raw = header_bytes(path, weights)
+    return parse_header(path, raw[8:], size)
+
+
+def header_bytes(path: Path, weights: Weights) -> bytes:
+    """The beginning of a safetensors file: eight bytes of length, and the JSON.
+
+    Raises:
+        CheckpointError: the length makes no sense, or the file is shorter.
+    """
+    size = weights.size(path.name)
+    if size < 8:
+        raise CheckpointError(f"{path} is no safetensors file: {_redo()}")
+    prefix = np.empty(8, np.uint8)
+    weights.read(path.name, 0, prefix)
+    length = int.from_bytes(prefix.tobytes(), "little")
+    if not 2 <= length <= MAX_HEADER:
+        raise CheckpointError(f"{path} is no safetensors file: {_redo()}")
+    if 8 + length > size:
+        raise _truncated(path, 8 + length, size)
+    raw = np.empty(8 + length, np.uint8)
+    weights.read(path.name, 0, raw)
+    return raw.tobytes()
+
+
+def parse_header(path: Path, raw: bytes, size: int) -> dict[str, SourceTensor]:
+    """The tensors that the header's JSON describes in a file of ``size`` bytes.
+
+    Raises:
+        CheckpointError: it is no JSON, contradicts itself, or describes more than the file holds.
+    """
     try:
         header = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -66,7 +98,7 @@ def read_header(path: Path) -> dict[str, SourceTensor]:
     if not isinstance(header, dict):
         raise CheckpointError(f"{path} is no safetensors file (its header is no JSON object): {_redo()}")
     header.pop("__metadata__", None)
-    start = 8 + length
+    start = 8 + len(raw)
     tensors = {name: _tensor(path, name, entry, start) for name, entry in header.items()}
     end = start
     for tensor in sorted(tensors.values(), key=lambda tensor: tensor.offset):

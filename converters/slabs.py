@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -16,11 +13,13 @@ from converters.ggml import GGMLType, row_size
 from converters.layout import OutputTensor
 from converters.quantize import Bytes, Float32, Kernels
 from converters.safetensors import SourceTensor
+from converters.source import Range, Weights
 from converters.writer import OutputFile
 
 # Weights per slab: large enough to make Python's part of the work vanish, small enough that a thread's scratch stays
 # at about 12 MB.
 SLAB_WEIGHTS = 1 << 20
+SCRATCH_BYTES = 3 * 4 * SLAB_WEIGHTS
 
 _SAME = {"F32": GGMLType.F32, "F16": GGMLType.F16, "BF16": GGMLType.BF16}
 
@@ -46,6 +45,12 @@ class Slab:
         """Bytes to read."""
         return self.weights * self.part.item_size
 
+    @property
+    def source(self) -> Range:
+        """Where they lie."""
+        begin = self.part.offset + self.first * self.tensor.columns * self.part.item_size
+        return Range(self.part.path.name, begin, self.source_bytes)
+
 
 def cut(tensor: OutputTensor, kind: GGMLType, offset: int) -> Iterator[Slab]:
     """Cut a tensor whose data starts at ``offset`` of the file into slabs of whole rows, in file order."""
@@ -60,52 +65,11 @@ def cut(tensor: OutputTensor, kind: GGMLType, offset: int) -> Iterator[Slab]:
             offset += rows * size
 
 
-class SourceFiles:
-    """Open checkpoint files, read with ``pread``.
-
-    Not memory-mapped: a mapped file that shrinks while it is read kills the process (SIGBUS), and mapped pages count
-    as resident memory.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._fds: dict[Path, int] = {}
-
-    def read(self, path: Path, offset: int, target: Bytes) -> None:
-        """Fill ``target`` with the bytes from ``offset``.
-
-        Raises:
-            CheckpointError: the file cannot be read or is too short by now.
-        """
-        view = target.data
-        try:
-            with self._lock:
-                if path not in self._fds:
-                    self._fds[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            while view:
-                count = os.preadv(self._fds[path], [view], offset)
-                if not count:
-                    raise CheckpointError(f"{path} became shorter while it was read: download it again.")
-                view = view[count:]
-                offset += count
-        except OSError as error:
-            raise CheckpointError(f"Cannot read {path}: {error.strerror or error}; check the disk.") from error
-
-    def __enter__(self) -> SourceFiles:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for fd in self._fds.values():
-            os.close(fd)
-
-
 class SlabWriter:
     """Turns slabs into bytes of the output file; one instance serves all threads."""
 
-    def __init__(self, source: SourceFiles, output: OutputFile, kernels: Kernels) -> None:
-        self._source = source
+    def __init__(self, source: Weights, output: OutputFile, kernels: Kernels) -> None:
+        self.source = source
         self._output = output
         self._kernels = kernels
         self._scratch = threading.local()
@@ -118,8 +82,7 @@ class SlabWriter:
             ConversionError: the output cannot be written, or a weight is too large for its type.
         """
         raw = self._buffer("raw", slab.source_bytes)
-        begin = slab.part.offset + slab.first * slab.tensor.columns * slab.part.item_size
-        self._source.read(slab.part.path, begin, raw)
+        self.source.read(slab.source.name, slab.source.offset, raw)
         values = self._floats(slab, raw)
         _check_finite(slab, values)
         if _SAME[slab.part.dtype] is slab.kind:

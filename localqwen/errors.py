@@ -13,6 +13,12 @@ class LocalqwenError(Exception):
     exit_code = 1
 
 
+class StoppedError(LocalqwenError):
+    """Ctrl-C in work that can go on later."""
+
+    exit_code = 130
+
+
 class ModelNotFoundError(LocalqwenError):
     """A MODEL argument names neither a file, nor an installed model, nor a card of the catalogue."""
 

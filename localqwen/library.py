@@ -71,7 +71,8 @@ def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
         return demo_model()
     if (card := catalog.cards().get(model.lower())) is not None:
         raise ModelNotFoundError(
-            f"{card.name} is not installed: download {card.repository} and run `localqwen convert FOLDER`."
+            f"{card.name} is not installed: `localqwen pull {card.name}` downloads and converts it "
+            f"({card.shape.parameters * 2 / 1e9:.1f} GB)."
         )
     if _looks_like_path(model):
         raise ModelNotFoundError(f"{model} does not exist: check the path, or see `localqwen models` for names.")

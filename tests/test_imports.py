@@ -22,6 +22,7 @@ ARROWS = [
     ("import localqwen.cli.run", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.serve", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.convert", NATIVE | SCREEN | SERVER),
+    ("import localqwen.cli.pull", NATIVE | SCREEN | SERVER | {"converters", "huggingface_hub"}),
     ("import localqwen.cli.models", NATIVE | SCREEN | SERVER),
     ("import localqwen.cli.demo", NATIVE | SCREEN | SERVER),
     ("import localqwen.client", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
@@ -31,6 +32,7 @@ ARROWS = [
     ("import localqwen.engine.jobs", SCREEN | SERVER | {"converters", "tui"}),
     ("import localqwen.server.app", SCREEN | {"converters", "tui"}),
     ("import converters.convert", SCREEN | SERVER | {"localqwen", "tui", "torch", "transformers", "llama_cpp"}),
+    ("import converters.readahead", SCREEN | SERVER | {"localqwen", "tui", "huggingface_hub", "llama_cpp"}),
     ("import tui.app", NATIVE | SERVER | {"converters"}),
 ]
 

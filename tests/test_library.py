@@ -39,7 +39,7 @@ def test_catalogue_name_means_the_newest_file_of_that_release(home: Path) -> Non
 
 def test_base_card_is_not_taken_for_the_instruct_release(home: Path) -> None:
     install(home, "Qwen2-7B-Instruct-Q4_K_M.gguf")
-    with pytest.raises(ModelNotFoundError, match="download Qwen/Qwen2-7B and run"):
+    with pytest.raises(ModelNotFoundError, match="localqwen pull qwen2-7b`"):
         library.resolve("qwen2-7b")
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "Print one answer and exit.",
     "serve": "Answer OpenAI's API on this machine.",
     "demo": "Make the small demo model and chat with it.",
+    "pull": "Download a model from the hub, converting it on the way.",
     "convert": "Turn a safetensors checkpoint into a quantized GGUF.",
     "models": "List what is installed and what can be had.",
 }

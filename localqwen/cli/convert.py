@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from localqwen.cli import printable
 from localqwen.errors import LocalqwenError
 
 # Those of converters.convert.TYPES, written out so that --help need not load numpy; a test compares them.
@@ -25,19 +26,45 @@ TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
-def command(checkpoint: Path, out: Path | None, type_: str, threads: int | None, overwrite: bool) -> None:
+@click.option("--delete-shards", is_flag=True, help="Remove each safetensors file once it is converted; asks first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(
+    *,
+    checkpoint: Path,
+    out: Path | None,
+    type_: str,
+    threads: int | None,
+    overwrite: bool,
+    delete_shards: bool,
+    yes: bool,
+) -> None:
     """Turn the Qwen2 checkpoint in CHECKPOINT_DIR (safetensors) into one quantized GGUF.
 
-    Without OUT.gguf the file goes to the installed models, where other commands find it by name.
+    Without OUT.gguf the file goes to the installed models, where other commands find it by name. Stopped or killed,
+    the same command goes on where it was.
     """
     from converters.convert import convert
     from converters.errors import ConversionError
     from localqwen.cli.progress import conversion_progress
+    from localqwen.errors import StoppedError
 
     target = out or default_output(checkpoint, type_)
+    if delete_shards and not yes:
+        click.confirm(f"Remove the safetensors files of {printable(str(checkpoint))} on the way?", abort=True, err=True)
     try:
         with conversion_progress(type_) as on_progress:
-            summary = convert(checkpoint, target, type_, threads, overwrite, on_progress)
+            summary = convert(
+                checkpoint,
+                target,
+                type_,
+                threads,
+                overwrite,
+                on_progress,
+                on_note=lambda note: click.echo(printable(note), err=True),
+                delete_shards=delete_shards,
+            )
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; the same command goes on where it stopped.") from None
     except ConversionError as error:
         raise LocalqwenError(str(error)) from error
     click.echo(

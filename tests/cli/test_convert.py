@@ -67,7 +67,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_after_ctrl_c_the_same_command_goes_on(checkpoint: Path, tmp_path: Path) -> None:
     # Interrupts itself in the middle: the signal comes after the first slab, whatever the machine's speed.
     script = (
         "import os, signal, sys\n"
@@ -83,7 +83,21 @@ def test_ctrl_c_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, checkpoint, out], capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGINT
     assert "Traceback" not in done.stderr
+    assert "same command" in done.stderr
+    assert not out.exists()
+    assert localqwen("convert", checkpoint, out).returncode == 0
+    assert [path.name for path in tmp_path.glob("x.gguf*")] == ["x.gguf"]
+
+
+def test_delete_shards_asks_first(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.gguf"
+    refused = localqwen("convert", checkpoint, out, "--delete-shards")
+    assert refused.returncode != 0
+    assert (checkpoint / "model.safetensors").exists()
     assert not list(tmp_path.glob("x.gguf*"))
+    assert localqwen("convert", checkpoint, out, "--delete-shards", "--yes").returncode == 0
+    assert not (checkpoint / "model.safetensors").exists()
+    assert out.read_bytes()[:4] == b"GGUF"
 
 
 def test_types_on_offer_are_those_of_the_converter() -> None:

@@ -121,7 +121,11 @@ def test_output_that_appears_meanwhile_stays(checkpoint: Path, tmp_path: Path) -
     with pytest.raises(ConversionError, match="exists already"):
         convert(checkpoint, out, on_progress=appear)
     assert out.read_text() == "mine"
-    assert not list(tmp_path.glob("*.part"))
+    # All the work is done and kept: allowed to replace the file, the next run only renames.
+    steps: list[Progress] = []
+    convert(checkpoint, out, overwrite=True, on_progress=steps.append)
+    assert [step.done == step.total for step in steps] == [True]
+    assert not list(tmp_path.glob("*.part*"))
 
 
 def test_old_output_stays_until_the_new_one_is_complete(checkpoint: Path, tmp_path: Path) -> None:
@@ -133,13 +137,22 @@ def test_old_output_stays_until_the_new_one_is_complete(checkpoint: Path, tmp_pa
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
-def test_interrupted_conversion_leaves_nothing(stop: type[BaseException], checkpoint: Path, tmp_path: Path) -> None:
+def test_interrupted_conversion_goes_on_where_it_stopped(
+    stop: type[BaseException], checkpoint: Path, tmp_path: Path
+) -> None:
     def interrupt(step: Progress) -> None:
         raise stop
 
     with pytest.raises(stop):
         convert(checkpoint, tmp_path / "out.gguf", on_progress=interrupt)
-    assert not list(tmp_path.glob("out.gguf*"))
+    assert not (tmp_path / "out.gguf").exists()
+    steps: list[Progress] = []
+    convert(checkpoint, tmp_path / "out.gguf", on_progress=steps.append)
+    assert steps[0].done > 0
+    assert steps[0].tensor == ""
+    convert(checkpoint, tmp_path / "fresh.gguf")
+    assert (tmp_path / "out.gguf").read_bytes() == (tmp_path / "fresh.gguf").read_bytes()
+    assert not list(tmp_path.glob("*.part*"))
 
 
 def test_leftover_of_a_killed_conversion_is_replaced(checkpoint: Path, tmp_path: Path) -> None:

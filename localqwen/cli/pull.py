@@ -1,0 +1,121 @@
+"""``localqwen pull``: a model from the hub, converted while it downloads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localqwen.cli import printable
+from localqwen.cli.convert import TYPES
+
+if TYPE_CHECKING:
+    from converters.convert import Progress
+    from localqwen.hub.pull import Pulled
+
+# With --json: at most so many seconds between two progress lines, so that a log stays readable.
+_EVERY = 1.0
+
+
+@click.command(short_help="Download a model from the hub, converting it on the way.")
+@click.argument("model", metavar="REPO_OR_CARD")
+@click.argument("out", type=click.Path(path_type=Path), required=False, metavar="[OUT.gguf]")
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(TYPES, case_sensitive=False),
+    default="Q4_K_M",
+    show_default=True,
+    help="How the weights are stored.",
+)
+@click.option("--revision", metavar="NAME", help="A branch, tag or commit of the repository.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress and summary as JSON, one object per line.")
+def command(
+    *,
+    model: str,
+    out: Path | None,
+    type_: str,
+    revision: str | None,
+    threads: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Download a model from the Hugging Face hub and quantize it on the way: only the result takes disk space.
+
+    REPO_OR_CARD is a name from `localqwen models`, OWNER/NAME on the hub, or OWNER/NAME/FILE.gguf for a ready-made
+    file. Killed or cut off, the same command goes on where it stopped. HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are
+    honoured. Without OUT.gguf the file goes to the installed models.
+    """
+    from localqwen.errors import StoppedError
+    from localqwen.hub.pull import Options, pull
+
+    try:
+        with _shown(as_json) as on_progress:
+            options = Options(
+                type=type_,
+                revision=revision,
+                threads=threads,
+                overwrite=overwrite,
+                on_progress=on_progress,
+                on_note=lambda note: click.echo(printable(note), err=True),
+            )
+            pulled = pull(model, out, options)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; the same command goes on where it stopped.") from None
+    click.echo(json.dumps(summary(pulled)) if as_json else sentence(pulled))
+
+
+def summary(pulled: Pulled) -> dict[str, Any]:
+    """The last line of ``--json``."""
+    return {
+        "event": "done",
+        "paths": [str(path) for path in pulled.paths],
+        "repository": pulled.repository,
+        "revision": pulled.revision,
+        "type": pulled.type,
+        "size": pulled.size,
+        "source_size": pulled.source_size,
+        "verified_files": pulled.verified,
+        "files": pulled.files,
+        "seconds": round(pulled.seconds, 3),
+    }
+
+
+def sentence(pulled: Pulled) -> str:
+    """What a person wants to know in the end."""
+    checked = f"{pulled.verified} of {pulled.files} files verified by SHA-256"
+    made = f"{pulled.size / 1e9:.2f} GB"
+    if pulled.type is not None:
+        made += f" of {pulled.type} from {pulled.source_size / 1e9:.2f} GB"
+    return printable(
+        f"{pulled.paths[0]}: {made} in {pulled.seconds:.1f} s, {checked} "
+        f"({pulled.repository} at {pulled.revision[:12]})"
+    )
+
+
+@contextmanager
+def _shown(as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    if not as_json:
+        from localqwen.cli.progress import ByteProgress
+
+        with ByteProgress("Downloading") as bar:
+            yield lambda step: bar.update(step.done, step.total)
+        return
+    last = -_EVERY
+
+    def show(step: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _EVERY or step.done == step.total:
+            last = now
+            line = {"event": "progress", "done": step.done, "total": step.total, "tensor": step.tensor}
+            click.echo(json.dumps(line))
+
+    yield show

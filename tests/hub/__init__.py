@@ -1,0 +1,3 @@
+"""Downloads from a mock hub on this machine, through the real huggingface_hub."""
+
+from __future__ import annotations
