@@ -9,7 +9,9 @@ import click
 from localqwen.cli import printable
 from localqwen.errors import LocalqwenError
 
-# Those of converters.convert.TYPES, written out so that --help need not load numpy; a test compares them.
+# Those of converters.padding.FeedForward and converters.convert.TYPES, written out so that --help need not load
+# numpy; a test compares them.
+FEED_FORWARD = ("auto", "identical", "padded", "padded+", "padded-kv")
 TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
 
 
@@ -24,6 +26,14 @@ TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
     show_default=True,
     help="How the weights are stored.",
 )
+@click.option(
+    "--ffn",
+    type=click.Choice(FEED_FORWARD),
+    default="auto",
+    show_default=True,
+    help="What to do about a feed-forward width that K-quants cannot divide (Qwen2-72B's): pad it, or take the "
+    "fallback types that llama.cpp takes.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
 @click.option("--delete-shards", is_flag=True, help="Remove each safetensors file once it is converted; asks first.")
@@ -33,6 +43,7 @@ def command(
     checkpoint: Path,
     out: Path | None,
     type_: str,
+    ffn: str,
     threads: int | None,
     overwrite: bool,
     delete_shards: bool,
@@ -60,6 +71,7 @@ def command(
                 threads,
                 overwrite,
                 on_progress,
+                ffn=ffn,
                 on_note=lambda note: click.echo(printable(note), err=True),
                 delete_shards=delete_shards,
             )
