@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +18,9 @@ from converters.gguf_format import Metadata, TensorInfo, align, encode_header
 from converters.journal import read_journal
 from converters.lanes import kernels
 from converters.layout import OutputTensor, plan
+from converters.padding import FeedForward, applies, pad, padded, parse_feed_forward, reason, spend
 from converters.progress import Progress, Summary, Tracker, TypeShare, shares
-from converters.recipe import Shape, assign
+from converters.recipe import DEFAULT_TYPES, Shape, assign
 from converters.resources import available_cpus, check_memory, peak_memory
 from converters.resume import Remover, fingerprint, refuse_links
 from converters.slabs import SCRATCH_BYTES, Slab, SlabWriter, cut
@@ -42,6 +43,7 @@ class Layout:
     header: bytes
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
+    feed_forward: FeedForward
     notes: tuple[str, ...] = ()  # sentences that a person should see
 
     def types(self) -> tuple[TypeShare, ...]:
@@ -69,6 +71,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     *,
+    ffn: str = "auto",
     weights: Weights | None = None,
     on_note: Callable[[str], None] | None = None,
     delete_shards: bool = False,
@@ -88,6 +91,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         threads: worker threads; by default one per available CPU.
         overwrite: replace ``out`` if it exists.
         on_progress: called from the calling thread after every few MB; begins with what an earlier run finished.
+        ffn: what to do about a feed-forward width that is no multiple of 256, a value of ``padding.FeedForward``.
         weights: where the safetensors files come from; by default ``checkpoint``. Closed at the end.
         on_note: gets sentences that a person should see.
         yarn: write YaRN keys for this factor, or none with ``"off"``; by default what config.json says.
@@ -100,7 +104,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         ConversionError: anything else that a person can put right; the message says how.
     """
     start = time.monotonic()
-    file_type = parse_type(type)
+    file_type, mode = parse_type(type), parse_feed_forward(ffn)
     out, directory = Path(out), Path(checkpoint)
     check_target(out, overwrite=overwrite)
     threads = threads or available_cpus()
@@ -110,9 +114,13 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     check_memory(threads, SCRATCH_BYTES, weights.memory)
     with closing(weights):
         source = open_checkpoint(directory, weights)
-        layout = lay_out(source, file_type, YarnChoice(yarn, yarn_context))
+        layout = lay_out(source, file_type, mode, YarnChoice(yarn, yarn_context))
+        if on_note is not None:
+            for note in layout.notes:
+                on_note(note)
         slabs = layout.in_source_order()
-        conversion = fingerprint(source, layout.header, slabs, {"type": file_type.name})
+        options = {"type": file_type.name, "ffn": layout.feed_forward.value}
+        conversion = fingerprint(source, layout.header, slabs, options)
         quantizers = kernels()
         if delete_shards:
             refuse_links(source, slabs)
@@ -140,6 +148,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         types=layout.types(),
         peak_memory=peak_memory(),
         kernels=quantizers.description,
+        feed_forward=layout.feed_forward.value,
     )
 
 
@@ -200,7 +209,12 @@ def parse_type(name: str) -> FileType:
         raise ConversionError(f"There is no type {name!r}: choose one of {', '.join(TYPES)}.") from None
 
 
-def lay_out(checkpoint: Checkpoint, file_type: FileType, yarn: YarnChoice = YarnChoice()) -> Layout:  # noqa: B008
+def lay_out(
+    checkpoint: Checkpoint,
+    file_type: FileType,
+    ffn: FeedForward = FeedForward.AUTO,
+    yarn: YarnChoice = YarnChoice(),  # noqa: B008 - it is frozen
+) -> Layout:
     """Types, offsets and header of the output, from the checkpoint's headers alone.
 
     Raises:
@@ -210,20 +224,42 @@ def lay_out(checkpoint: Checkpoint, file_type: FileType, yarn: YarnChoice = Yarn
     path = checkpoint.directory / "config.json"
     config, notes = settle(parse_config(checkpoint.config, path), checkpoint.config, yarn, path)
     tensors = plan(checkpoint, config)
-    kinds = assign([Shape(tensor.name, tensor.dims) for tensor in tensors], file_type, config.layers)
+    taken, tensors, kinds = arrange(tensors, config, file_type, ffn)
+    if applies(config.feed_forward, DEFAULT_TYPES[file_type]):
+        notes += (reason(ffn, taken, config.feed_forward),)
     infos, offset = [], 0
     for tensor, kind in zip(tensors, kinds, strict=True):
         infos.append(TensorInfo(tensor.name, tensor.dims, kind, offset))
         offset += align(tensor.rows * row_size(kind, tensor.columns))
-    header = encode_header(_metadata(checkpoint, config, tensors, file_type), infos)
+    header = encode_header(_metadata(checkpoint, config, taken, file_type), infos)
     placed = tuple((tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True))
-    return Layout(header, placed, len(header) + offset, notes)
+    return Layout(header, placed, len(header) + offset, taken, notes)
 
 
-def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:
+def arrange(
+    tensors: list[OutputTensor], config: Config, file_type: FileType, ffn: FeedForward
+) -> tuple[FeedForward, list[OutputTensor], list[GGMLType]]:
+    """The mode that is taken, the tensors in their final shapes, and their types; ``AUTO`` takes the smaller file."""
+    if not applies(config.feed_forward, DEFAULT_TYPES[file_type]):
+        ffn = FeedForward.IDENTICAL
+    if ffn is FeedForward.AUTO:
+        both = [arrange(tensors, config, file_type, mode) for mode in (FeedForward.PADDED, FeedForward.IDENTICAL)]
+        return min(
+            both, key=lambda one: sum(t.rows * row_size(kind, t.columns) for t, kind in zip(*one[1:], strict=True))
+        )
+    if ffn is not FeedForward.IDENTICAL:
+        tensors = pad(tensors, config.feed_forward)
+    kinds = assign([Shape(tensor.name, tensor.dims) for tensor in tensors], file_type, config.layers)
+    return ffn, tensors, spend(ffn, tensors, kinds)
+
+
+def _metadata(checkpoint: Checkpoint, config: Config, taken: FeedForward, file_type: FileType) -> Metadata:
     metadata = Metadata()
     try:
-        keys.general(metadata, checkpoint.directory, checkpoint.config, _weights(tensors))
+        # The size in a model's name counts the weights that were trained, not the zeros.
+        keys.general(metadata, checkpoint.directory, checkpoint.config, _weights(plan(checkpoint, config)))
+        if taken is not FeedForward.IDENTICAL:
+            config = replace(config, feed_forward=padded(config.feed_forward))
         keys.model(metadata, config)
         tokenizer(metadata, checkpoint.directory, checkpoint.config, config.vocabulary)
     except ValueError as error:

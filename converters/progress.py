@@ -61,6 +61,7 @@ class Summary:
     types: tuple[TypeShare, ...] = ()
     peak_memory: int = 0
     kernels: str = ""
+    feed_forward: str = "identical"  # the value of the padding.FeedForward that was taken
 
     @property
     def bits_per_weight(self) -> float:

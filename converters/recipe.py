@@ -19,7 +19,8 @@ class Shape(NamedTuple):
     dims: tuple[int, ...]
 
 
-_DEFAULT = {
+# The type that most tensors of a mixture get.
+DEFAULT_TYPES = {
     FileType.F16: GGMLType.F16,
     FileType.BF16: GGMLType.BF16,
     FileType.Q4_0: GGMLType.Q4_0,
@@ -52,7 +53,7 @@ def assign(tensors: Sequence[Shape], file_type: FileType, layers: int) -> list[G
         if not quantizable(tensor):
             types.append(GGMLType.F32)
             continue
-        kind = _DEFAULT[file_type]
+        kind = DEFAULT_TYPES[file_type]
         if BLOCKS[kind].weights > 1:
             if tensor.name == "output.weight" or (tied and tensor.name == "token_embd.weight"):
                 kind = _output(kind, tensor.dims[-1])

@@ -17,16 +17,19 @@ from converters.source import Range, Weights
 from converters.writer import OutputFile
 
 # Weights per slab: large enough to make Python's part of the work vanish, small enough that a thread's scratch stays
-# at about 12 MB.
+# at about 16 MB.
 SLAB_WEIGHTS = 1 << 20
-SCRATCH_BYTES = 3 * 4 * SLAB_WEIGHTS
+SCRATCH_BYTES = 4 * 4 * SLAB_WEIGHTS
 
 _SAME = {"F32": GGMLType.F32, "F16": GGMLType.F16, "BF16": GGMLType.BF16}
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Rows ``first`` to ``first + rows`` of ``part``, to be stored as ``kind`` at ``offset`` of the output file."""
+    """Rows ``first`` to ``first + rows`` of ``part``, to be stored as ``kind`` at ``offset`` of the output file.
+
+    The tensor may have more columns than the part: the rest of each row is zero.
+    """
 
     tensor: OutputTensor
     part: SourceTensor
@@ -36,9 +39,14 @@ class Slab:
     offset: int
 
     @property
+    def columns(self) -> int:
+        """Weights in a row of the source."""
+        return self.part.shape[-1]
+
+    @property
     def weights(self) -> int:
-        """Number of weights."""
-        return self.rows * self.tensor.columns
+        """Number of weights in the source."""
+        return self.rows * self.columns
 
     @property
     def source_bytes(self) -> int:
@@ -48,17 +56,19 @@ class Slab:
     @property
     def source(self) -> Range:
         """Where they lie."""
-        begin = self.part.offset + self.first * self.tensor.columns * self.part.item_size
+        begin = self.part.offset + self.first * self.columns * self.part.item_size
         return Range(self.part.path.name, begin, self.source_bytes)
 
 
 def cut(tensor: OutputTensor, kind: GGMLType, offset: int) -> Iterator[Slab]:
-    """Cut a tensor whose data starts at ``offset`` of the file into slabs of whole rows, in file order."""
-    columns = tensor.columns
-    step = max(1, SLAB_WEIGHTS // columns)
-    size = row_size(kind, columns)
+    """Cut a tensor whose data starts at ``offset`` of the file into slabs of whole rows, in file order.
+
+    Rows that no part covers are not written: a new file is zero there, and zero bytes are zeros in every type.
+    """
+    step = max(1, SLAB_WEIGHTS // tensor.columns)
+    size = row_size(kind, tensor.columns)
     for part in tensor.parts:
-        total = part.nbytes // part.item_size // columns
+        total = part.nbytes // part.item_size // part.shape[-1]
         for first in range(0, total, step):
             rows = min(step, total - first)
             yield Slab(tensor, part, kind, first, rows, offset)
@@ -85,12 +95,12 @@ class SlabWriter:
         self.source.read(slab.source.name, slab.source.offset, raw)
         values = self._floats(slab, raw)
         _check_finite(slab, values)
-        if _SAME[slab.part.dtype] is slab.kind:
+        if _SAME[slab.part.dtype] is slab.kind and slab.columns == slab.tensor.columns:
             self._output.write_at(raw, slab.offset)
             return slab
         target = self._buffer("target", slab.rows * row_size(slab.kind, slab.tensor.columns))
         try:
-            self._kernels.quantize(slab.kind, values, target, slab.tensor.columns)
+            self._kernels.quantize(slab.kind, self._widened(slab, values), target, slab.tensor.columns)
         except OverflowError as error:
             raise ConversionError(
                 f"{slab.part.path} holds values in {slab.part.name!r} that are too large for {slab.kind.name}: "
@@ -110,6 +120,16 @@ class SlabWriter:
             np.left_shift(raw.view(np.uint16), 16, out=values.view(np.uint32), dtype=np.uint32)
         return values
 
+    def _widened(self, slab: Slab, values: Float32) -> Float32:
+        """The rows with zeros up to the tensor's columns."""
+        columns = slab.tensor.columns
+        if slab.columns == columns:
+            return values
+        wide: Float32 = self._buffer("wide", slab.rows * columns * 4).view(np.float32).reshape(slab.rows, columns)
+        wide[:, : slab.columns] = values.reshape(slab.rows, slab.columns)
+        wide[:, slab.columns :] = 0
+        return wide.reshape(-1)
+
     def _buffer(self, name: str, nbytes: int) -> Bytes:
         """This thread's buffer of that name, grown when needed."""
         buffer: Bytes | None = getattr(self._scratch, name, None)
@@ -122,9 +142,9 @@ class SlabWriter:
 def _check_finite(slab: Slab, values: Float32) -> None:
     finite = np.isfinite(values)
     if not finite.all():
-        row, column = divmod(int(np.argmin(finite)), slab.tensor.columns)
+        row, column = divmod(int(np.argmin(finite)), slab.columns)
         place = f"[{column}]" if len(slab.part.shape) == 1 else f"[{slab.first + row}, {column}]"
         raise CheckpointError(
-            f"{slab.part.path} holds {values[row * slab.tensor.columns + column]} in {slab.part.name!r} at {place}: "
+            f"{slab.part.path} holds {values[row * slab.columns + column]} in {slab.part.name!r} at {place}: "
             "the checkpoint is damaged or its training failed; download it again."
         )

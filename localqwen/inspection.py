@@ -6,7 +6,7 @@ Texts in the facts are as they stand in the files, foreign; whoever prints them 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,9 @@ from converters.convert import lay_out
 from converters.errors import ConversionError, GGUFError
 from converters.ggml import FileType
 from converters.gguf_reader import Header, Tensor, Value, read_gguf
+from converters.padding import BLOCK
 from converters.progress import TypeShare, shares
 from converters.safetensors import SourceTensor, read_header
-
-# Rows are quantized in blocks of this many weights; a feed-forward width that is no multiple takes larger types.
-SUPER_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,8 @@ class GGUFFacts:
 class CheckpointFacts:
     """A safetensors checkpoint, or one file of it (``config`` is then empty).
 
-    ``q4_k_m`` is the size in bytes of its Q4_K_M, or None with the reason in ``obstacle``.
+    ``q4_k_m`` is the size in bytes of its Q4_K_M, or None with the reason in ``obstacle``; ``notes`` are what the
+    conversion would say.
     """
 
     path: Path
@@ -81,11 +80,12 @@ class CheckpointFacts:
     q4_k_m: int | None = None
     obstacle: str | None = None
     feed_forward: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def misaligned(self) -> bool:
-        """Whether the feed-forward width keeps ffn_down from taking K-quants."""
-        return bool(self.feed_forward and self.feed_forward % SUPER_BLOCK)
+        """Whether the feed-forward width keeps ffn_down from taking K-quants unpadded."""
+        return bool(self.feed_forward and self.feed_forward % BLOCK)
 
     @property
     def shards(self) -> dict[str, list[TensorFact]]:
@@ -143,15 +143,16 @@ def inspect_checkpoint(folder: Path) -> CheckpointFacts:
         config = read_json(folder / "config.json")
         if config is None or "quantization_config" not in config:
             raise
-        return CheckpointFacts(folder, config, (), (), 0, None, str(error))
+        return CheckpointFacts(folder, config, (), (), 0, obstacle=str(error))
+    facts = CheckpointFacts(folder, checkpoint.config, *_source_facts(checkpoint.tensors.values()))
+    facts = replace(facts, feed_forward=_feed_forward(checkpoint))
     try:
-        size, obstacle = lay_out(checkpoint, FileType.Q4_K_M).size, None
+        layout = lay_out(checkpoint, FileType.Q4_K_M)
+        return replace(facts, q4_k_m=layout.size, notes=layout.notes)
     except ConversionError as error:
-        size, obstacle = None, str(error)
+        return replace(facts, obstacle=str(error))
     finally:
         checkpoint.weights.close()
-    facts = _source_facts(checkpoint.tensors.values())
-    return CheckpointFacts(folder, checkpoint.config, *facts, size, obstacle, _feed_forward(checkpoint))
 
 
 def _feed_forward(checkpoint: Checkpoint) -> int | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests import fixtures
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be tested everywhere: a shell starts background jobs (CI's, for one) with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,9 @@ from localqwen.errors import LocalqwenError
 if TYPE_CHECKING:
     from converters.progress import Summary
 
-# Those of converters.convert.TYPES, written out so that --help need not load numpy; a test compares them.
+# Those of converters.padding.FeedForward and converters.convert.TYPES, written out so that --help need not load
+# numpy; a test compares them.
+FEED_FORWARD = ("auto", "identical", "padded", "padded+", "padded-kv")
 TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
 
 
@@ -45,6 +47,14 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     show_default=True,
     help="How the weights are stored.",
 )
+@click.option(
+    "--ffn",
+    type=click.Choice(FEED_FORWARD),
+    default="auto",
+    show_default=True,
+    help="What to do about a feed-forward width that K-quants cannot divide (Qwen2-72B's): pad it, or take the "
+    "fallback types that llama.cpp takes.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
 @click.option(
@@ -64,6 +74,7 @@ def command(  # noqa: PLR0913 - click passes every option
     checkpoint: Path,
     out: Path | None,
     type_: str,
+    ffn: str,
     threads: int | None,
     overwrite: bool,
     yarn: float | Literal["off"] | None,
@@ -100,6 +111,7 @@ def command(  # noqa: PLR0913 - click passes every option
                 threads,
                 overwrite,
                 on_progress,
+                ffn=ffn,
                 on_note=note,
                 delete_shards=delete_shards,
                 yarn=yarn,
@@ -109,8 +121,6 @@ def command(  # noqa: PLR0913 - click passes every option
         raise StoppedError("stopped; the same command goes on where it stopped.") from None
     except ConversionError as error:
         raise LocalqwenError(str(error)) from error
-    for sentence in summary.notes:
-        note(sentence)
     if as_json:
         emit("done", **summary_fields(summary))
     else:
@@ -131,6 +141,7 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
         "seconds": round(summary.seconds, 3),
         "peak_memory": summary.peak_memory,
         "kernels": summary.kernels,
+        "ffn": summary.feed_forward,
     }
 
 

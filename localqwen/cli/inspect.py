@@ -98,6 +98,7 @@ def checkpoint_fields(facts: CheckpointFacts) -> dict[str, Any]:
         "obstacle": facts.obstacle,
         "feed_forward": facts.feed_forward,
         "feed_forward_misaligned": facts.misaligned,
+        "notes": list(facts.notes),
         "config": dict(facts.config),
     }
 
@@ -134,8 +135,10 @@ def checkpoint_lines(facts: CheckpointFacts) -> Iterator[str]:
     elif facts.obstacle is not None:
         yield f"cannot be converted: {_cut(facts.obstacle, 5 * _WIDTH)}"
     if facts.feed_forward is not None:
-        fit = "no multiple of 256, so ffn_down takes larger types" if facts.misaligned else "a multiple of 256"
+        fit = "no multiple of 256" if facts.misaligned else "a multiple of 256"
         yield f"feed-forward width: {facts.feed_forward}, {fit}"
+    for note in facts.notes:
+        yield f"note: {_cut(note, 5 * _WIDTH)}"
     yield f"tensors: {len(facts.tensors)} ({_types(facts.types)})"
     yield "files:"
     for file, tensors in facts.shards.items():

@@ -46,7 +46,7 @@ def test_json_lines(checkpoint: Path, tmp_path: Path) -> None:
     with mock_hub({NAME: checkpoint}) as hub:
         done = localqwen("pull", NAME, tmp_path / "x.gguf", "--json", endpoint=hub.url)
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {event["event"] for event in events[:-1]} == {"progress"}
+    assert {event["event"] for event in events[:-1]} == {"progress", "note"}
     assert events[-2]["done"] == events[-2]["total"]
     assert events[-1]["event"] == "done"
     assert events[-1]["paths"] == [str(tmp_path / "x.gguf")]

@@ -17,7 +17,6 @@ from converters.errors import CheckpointError, ConversionError
 from converters.yarn import CLAIMED_WINDOW, YarnChoice, settle
 from localqwen.engine.model import Model
 from tests.fixtures.tiny import CONFIG, edit_json, tiny_checkpoint
-from tests.llama import model
 
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 16.0}
 PATH = Path("config.json")
@@ -41,8 +40,7 @@ def loaded(path: Path) -> tuple[int, dict[str, str]]:
     with Model.open(path) as opened:
         names = ("type", "factor", "original_context_length", "yarn_beta_fast")
         keys = {name: value for name in names if (value := opened.metadata(KEY + name)) is not None}
-    with model(path) as fresh:
-        return llama_cpp.llama_model_n_ctx_train(fresh), keys
+        return llama_cpp.llama_model_n_ctx_train(opened.handle), keys
 
 
 def made(checkpoint: Path, **options: Any) -> tuple[Summary, int, dict[str, str]]:
