@@ -46,9 +46,9 @@ QWEN2_72B = Config(80, 8192, 29568, 64, 8, 152064, 32768, 1e-6, 1e6, None)
 Q4, Q5, Q6, Q8 = GGMLType.Q4_K, GGMLType.Q5_K, GGMLType.Q6_K, GGMLType.Q8_0
 
 
-def raised(part: str, kind: GGMLType, below: GGMLType = Q6) -> Choice:
-    """Store ``part`` in ``kind`` where it has at most the bits of ``below``."""
-    return lambda name, old: kind if f".{part}." in name and old in {Q4, Q5, Q6} and old <= below else old
+def raised(part: str, kind: GGMLType, *only: GGMLType) -> Choice:
+    """Store ``part`` in ``kind`` where it has one of the types ``only`` (by default any K-quant)."""
+    return lambda name, old: kind if f".{part}." in name and old in (only or (Q4, Q5, Q6)) else old
 
 
 def both(*choices: Choice) -> Choice:
@@ -73,7 +73,7 @@ ROWS: dict[str, tuple[FeedForward, Choice]] = {
     "padded": (FeedForward.PADDED, unchanged),
     "padded+: ffn_down Q5_K for Q4_K": (FeedForward.PADDED_PLUS, unchanged),
     "padded-kv: attn_k Q6_K, attn_v Q8_0": (FeedForward.PADDED_KV, unchanged),
-    "padded, ffn_down Q8_0 for Q6_K": (FeedForward.PADDED, raised("ffn_down", Q8)),
+    "padded, ffn_down Q8_0 for Q6_K": (FeedForward.PADDED, raised("ffn_down", Q8, Q6)),
     "padded, attn_v Q8_0": (FeedForward.PADDED, raised("attn_v", Q8)),
     "padded-kv, attn_output Q5_K": (FeedForward.PADDED_KV, raised("attn_output", Q5, Q4)),
     "padded-kv, ffn_down Q5_K for Q4_K": (FeedForward.PADDED_KV, raised("ffn_down", Q5, Q4)),
