@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters import metadata as keys
@@ -14,9 +14,13 @@ from converters.config import Config, parse_config
 from converters.errors import ConversionError, DamagedFileError
 from converters.ggml import FileType, GGMLType, row_size
 from converters.gguf_format import Metadata, TensorInfo, align, encode_header
+from converters.imatrix import ImportanceMatrix, read_imatrix
+from converters.importance import weigh
+from converters.intermediate import intermediate
 from converters.journal import read_journal
 from converters.lanes import kernels
-from converters.layout import OutputTensor, plan
+from converters.layout import OutputTensor, count, plan
+from converters.quantize import Float32
 from converters.recipe import Shape, assign
 from converters.resources import available_cpus, check_memory
 from converters.resume import Remover, fingerprint, refuse_links
@@ -63,6 +67,9 @@ class Layout:
     header: bytes
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
+    through: GGMLType  # what matrices are rounded to before they are quantized
+    importance: Mapping[str, Float32] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # sentences that a person should see
 
     def slabs(self) -> Iterator[Slab]:
         """All work, in file order."""
@@ -88,6 +95,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     weights: Weights | None = None,
     on_note: Callable[[str], None] | None = None,
     delete_shards: bool = False,
+    imatrix: str | Path | None = None,
+    identical: bool = False,
 ) -> Summary:
     """Convert a Hugging Face Qwen2 checkpoint to a GGUF in one pass.
 
@@ -105,6 +114,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         weights: where the safetensors files come from; by default ``checkpoint``. Closed at the end.
         on_note: gets sentences that a person should see.
         delete_shards: remove each safetensors file once all of it is safely in the output. The source is lost then.
+        imatrix: an importance matrix, in either of llama.cpp's forms; its name goes into the GGUF as it is given.
+        identical: give llama.cpp's bytes even where they do harm: keep importances that turn weights into zeros.
 
     Raises:
         CheckpointError: the source cannot be converted.
@@ -119,12 +130,19 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     if weights is None:
         state = read_journal(journal_path(out))
         weights = LocalWeights(directory, state.consumed if state else None)
-    check_memory(threads, SCRATCH_BYTES, weights.memory)
+    matrix = read_imatrix(str(imatrix)) if imatrix is not None else None
+    check_memory(threads, SCRATCH_BYTES, weights.memory + (matrix.nbytes if matrix else 0))
     with closing(weights):
         source = open_checkpoint(directory, weights)
-        layout = lay_out(source, file_type)
+        layout = lay_out(source, file_type, matrix, identical=identical)
+        if on_note is not None:
+            for note in layout.notes:
+                on_note(note)
         slabs = layout.in_source_order()
-        conversion = fingerprint(source, layout.header, slabs, {"type": file_type.name})
+        options = {"type": file_type.name}
+        if matrix is not None:
+            options |= {"imatrix": matrix.digest, "identical": str(identical)}
+        conversion = fingerprint(source, layout.header, slabs, options)
         quantizers = kernels()
         if delete_shards:
             refuse_links(source, slabs)
@@ -139,7 +157,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         ) as output:
             output.write_at(layout.header, 0)
             remover = Remover(source, slabs, output) if delete_shards else None
-            _pass(SlabWriter(weights, output, quantizers), slabs, output, threads, on_progress, remover)
+            writer = SlabWriter(weights, output, quantizers, layout.through, layout.importance)
+            _pass(writer, slabs, output, threads, on_progress, remover)
     return Summary(
         path=out,
         type=file_type.name,
@@ -204,28 +223,43 @@ def parse_type(name: str) -> FileType:
         raise ConversionError(f"There is no type {name!r}: choose one of {', '.join(TYPES)}.") from None
 
 
-def lay_out(checkpoint: Checkpoint, file_type: FileType) -> Layout:
+def lay_out(
+    checkpoint: Checkpoint, file_type: FileType, matrix: ImportanceMatrix | None = None, *, identical: bool = False
+) -> Layout:
     """Types, offsets and header of the output, from the checkpoint's headers alone.
 
     Raises:
         CheckpointError: the checkpoint does not fit together or is no Qwen2.
+        ConversionError: ``matrix`` was made for another model.
     """
     config = parse_config(checkpoint.config, checkpoint.directory / "config.json")
     tensors = plan(checkpoint, config)
-    kinds = assign([Shape(tensor.name, tensor.dims) for tensor in tensors], file_type, config.layers)
+    experts = config.experts.count if config.experts else 0
+    shapes = [Shape(tensor.name, tensor.dims) for tensor in tensors]
+    kinds = assign(shapes, file_type, config.layers, experts=experts, importance=matrix is not None)
     infos, offset = [], 0
     for tensor, kind in zip(tensors, kinds, strict=True):
         infos.append(TensorInfo(tensor.name, tensor.dims, kind, offset))
         offset += align(tensor.rows * row_size(kind, tensor.columns))
-    header = encode_header(_metadata(checkpoint, config, tensors, file_type), infos)
+    importance: dict[str, Float32] = {}
+    notes: tuple[str, ...] = ()
+    if matrix is not None:
+        importance, notes = weigh(matrix, zip(tensors, kinds, strict=True), identical=identical)
+    metadata = _metadata(checkpoint, config, tensors, file_type)
+    if matrix is not None:
+        keys.importance(metadata, matrix)
+    header = encode_header(metadata, infos)
     placed = tuple((tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True))
-    return Layout(header, placed, len(header) + offset)
+    through = intermediate(checkpoint.tensors.values())
+    if all(tensor.dtype == "F32" for tensor in checkpoint.tensors.values()):
+        notes = (*notes, "The checkpoint is float32: its weights go through float16, as in llama.cpp's own converter.")
+    return Layout(header, placed, len(header) + offset, through, importance, notes)
 
 
 def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:
     metadata = Metadata()
     try:
-        keys.general(metadata, checkpoint.directory, checkpoint.config, _weights(tensors))
+        keys.general(metadata, config.architecture, checkpoint.directory, checkpoint.config, count(tensors))
         keys.model(metadata, config)
         tokenizer(metadata, checkpoint.directory, checkpoint.config, config.vocabulary)
     except ValueError as error:

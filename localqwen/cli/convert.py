@@ -24,15 +24,23 @@ TYPES = ("F16", "Q4_0", "Q8_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "BF16")
     show_default=True,
     help="How the weights are stored.",
 )
+@click.option("--imatrix", metavar="FILE", help="An importance matrix, in either of llama.cpp's forms.")
+@click.option(
+    "--identical",
+    is_flag=True,
+    help="Give the bytes of llama.cpp's own tools even where they do harm: importances of zero make weights zero.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
 @click.option("--delete-shards", is_flag=True, help="Remove each safetensors file once it is converted; asks first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(
+def command(  # noqa: PLR0913 - one per option
     *,
     checkpoint: Path,
     out: Path | None,
     type_: str,
+    imatrix: str | None,
+    identical: bool,
     threads: int | None,
     overwrite: bool,
     delete_shards: bool,
@@ -62,6 +70,8 @@ def command(
                 on_progress,
                 on_note=lambda note: click.echo(printable(note), err=True),
                 delete_shards=delete_shards,
+                imatrix=imatrix,
+                identical=identical,
             )
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on where it stopped.") from None
