@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import description
-from converters import convert as conversion
+from converters import blueprint
 from converters.config import Config
+from converters.convert import convert
 from converters.ggml import FileType, GGMLType, row_size
 from converters.layout import OutputTensor, expected
 from converters.padding import FeedForward, spend
@@ -91,12 +92,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         checkpoint, out = Path(folder) / "Misaligned", Path(folder) / "model.gguf"
         write_checkpoint(checkpoint, misaligned_source(), float32=("norm.weight",))
-        conversion.convert(checkpoint, out, "BF16")
+        convert(checkpoint, out, "BF16")
         reference = np.concatenate([log_softmax(logits) for logits in windows(out)])
         for label in labels:
             mode, choice = ROWS[label]
-            with mock.patch.object(conversion, "spend", as_in_72b(choice)):
-                conversion.convert(checkpoint, out, ffn=mode.value, overwrite=True)
+            with mock.patch.object(blueprint, "spend", as_in_72b(choice)):
+                convert(checkpoint, out, ffn=mode.value, overwrite=True)
             report(label, reference, windows(out), qwen2_72b_bytes(mode, choice))
 
 
@@ -193,7 +194,7 @@ def report(label: str, reference: Array, predictions: Iterator[Array], size: int
 def qwen2_72b_bytes(mode: FeedForward, choice: Choice) -> int:
     """Bytes of Qwen2-72B's tensors under the same choice."""
     tensors = [OutputTensor(name, dims, ()) for name, dims in expected(QWEN2_72B).values()]
-    _, tensors, kinds = conversion.arrange(tensors, QWEN2_72B, FileType.Q4_K_M, mode)
+    _, tensors, kinds = blueprint.arrange(tensors, QWEN2_72B, blueprint.Choices(FileType.Q4_K_M, mode))
     pairs = zip(tensors, kinds, strict=True)
     return sum(tensor.rows * row_size(choice(tensor.name, kind), tensor.columns) for tensor, kind in pairs)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from converters.errors import CheckpointError
 
-ARCHITECTURES = ("Qwen2ForCausalLM",)
+ARCHITECTURES = ("Qwen2ForCausalLM", "Qwen2MoeForCausalLM")
 LIMIT = 2**31 - 1  # of what a GGUF's 32-bit numbers hold
+_MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS in llama.cpp's llama-hparams.h
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,18 @@ class Yarn:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Mixture of Experts: ``used`` of ``count`` per token, each of feed-forward width ``width``, and the shared one."""
+
+    count: int
+    used: int
+    width: int
+    shared_width: int
+
+
+@dataclass(frozen=True)
 class Config:
-    """Shape of a dense Qwen2 model, in weights, layers, heads and tokens."""
+    """Shape of a Qwen2 model, in weights, layers, heads and tokens; ``experts`` is None for a dense one."""
 
     layers: int
     hidden: int
@@ -43,6 +54,12 @@ class Config:
     rms_eps: float
     rope_theta: float
     yarn: Yarn | None
+    experts: Experts | None = None
+
+    @property
+    def architecture(self) -> str:
+        """What llama.cpp calls it."""
+        return "qwen2moe" if self.experts else "qwen2"
 
     @property
     def head_dim(self) -> int:
@@ -60,7 +77,8 @@ def parse_config(config: Mapping[str, Any], path: Path) -> Config:
         CheckpointError: another architecture, or a number is missing or makes no sense.
     """
     architectures = config.get("architectures")
-    if not isinstance(architectures, list) or not any(name in ARCHITECTURES for name in architectures):
+    known = [name for name in architectures if name in ARCHITECTURES] if isinstance(architectures, list) else []
+    if not known:
         found = ", ".join(map(str, architectures)) if isinstance(architectures, list) else "none"
         raise CheckpointError(
             f"{path} is for another architecture ({found or 'none'}): only Qwen2 and Qwen2.5 text models "
@@ -82,6 +100,7 @@ def parse_config(config: Mapping[str, Any], path: Path) -> Config:
         # transformers' Qwen2Config has this default.
         rope_theta=_number({"rope_theta": config.get("rope_theta", 10000.0)} | rope, "rope_theta", path),
         yarn=_yarn(config, rope, context, path),
+        experts=_experts(config, path) if known[0] == "Qwen2MoeForCausalLM" else None,
     )
     if parsed.hidden % parsed.heads or parsed.heads % parsed.kv_heads:
         raise CheckpointError(
@@ -106,6 +125,33 @@ def stated_original_context(config: Mapping[str, Any], path: Path) -> int | None
 
 def _rope(config: Mapping[str, Any]) -> Any:
     return config.get("rope_parameters", config.get("rope_scaling")) or {}
+
+
+def _experts(config: Mapping[str, Any], path: Path) -> Experts:
+    if config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1:
+        raise CheckpointError(
+            f"{path} asks for layers without experts (mlp_only_layers, decoder_sparse_step), and llama.cpp runs only "
+            "Qwen2 models with experts in every layer: convert another model."
+        )
+    if config.get("tie_word_embeddings", False) is True:
+        raise CheckpointError(
+            f"{path} says tie_word_embeddings, and llama.cpp runs Qwen2 models with experts only with an output "
+            "matrix of their own: convert another model."
+        )
+    experts = Experts(
+        count=_integer(config, "num_experts", path),
+        used=_integer(config, "num_experts_per_tok", path),
+        width=_integer(config, "moe_intermediate_size", path),
+        shared_width=_integer(config, "shared_expert_intermediate_size", path),
+    )
+    if experts.count > _MAX_EXPERTS:
+        raise CheckpointError(
+            f"{path} says there are {experts.count} experts, and llama.cpp runs at most {_MAX_EXPERTS}: "
+            "convert another model."
+        )
+    if experts.used > experts.count:
+        raise _bad(path, "num_experts_per_tok", experts.used)
+    return experts
 
 
 def _yarn(config: Mapping[str, Any], rope: Mapping[str, Any], context: int, path: Path) -> Yarn | None:

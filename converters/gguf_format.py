@@ -17,6 +17,9 @@ MAGIC = b"GGUF"
 VERSION = 3
 
 
+_LENGTH = struct.Struct("<Q").pack
+
+
 class ValueType(IntEnum):
     """Type tags of metadata values."""
 
@@ -53,7 +56,7 @@ def align(size: int) -> int:
 class Metadata:
     """Key-value pairs in the order in which they were added, encoded as they come.
 
-    Empty strings and empty arrays are left out, as llama.cpp's own writer does.
+    Empty strings and empty arrays are left out, as llama.cpp's own writer does, unless ``keep_empty``.
     """
 
     def __init__(self) -> None:
@@ -71,8 +74,8 @@ class Metadata:
     def boolean(self, key: str, value: bool) -> None:
         self._scalar(key, ValueType.BOOL, value)
 
-    def string(self, key: str, value: str) -> None:
-        if value:
+    def string(self, key: str, value: str, *, keep_empty: bool = False) -> None:
+        if value or keep_empty:
             self._pairs[key] = struct.pack("<I", ValueType.STRING) + _string(value)
 
     def strings(self, key: str, values: Sequence[str]) -> None:
@@ -116,5 +119,5 @@ def encode_header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> bytes:
 
 def _string(text: str) -> bytes:
     # Lone surrogates can come out of a JSON file; llama.cpp needs valid UTF-8.
-    data = text.encode("utf-8", errors="replace")
-    return struct.pack("<Q", len(data)) + data
+    data = text.encode("utf-8", "replace")
+    return _LENGTH(len(data)) + data

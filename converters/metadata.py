@@ -18,8 +18,9 @@ from converters.config import Config
 from converters.errors import CheckpointError
 from converters.ggml import FileType
 from converters.gguf_format import Metadata
+from converters.imatrix import ImportanceMatrix
+from converters.layout import Parameters
 
-ARCH = "qwen2"
 QUANTIZATION_VERSION = 2
 MAX_README = 4_000_000
 
@@ -42,19 +43,22 @@ _LINKS = ("url", "doi", "uuid", "repo_url")
 _ORIGIN = ("name", "author", "version", "organization", "description", *_LINKS)
 
 
-def general(metadata: Metadata, directory: Path, config: Mapping[str, Any], weights: int) -> None:
+def general(
+    metadata: Metadata, architecture: str, directory: Path, config: Mapping[str, Any], parameters: Parameters
+) -> None:
     """``general.*``: type, sampling defaults, authorship, licence, tags.
 
     Args:
         metadata: receives the keys.
+        architecture: llama.cpp's name for it.
         directory: the checkpoint's; its name counts, and README.md and generation_config.json are read from it.
         config: the whole of config.json.
-        weights: number of parameters, for the size label.
+        parameters: for the size label.
     """
-    metadata.string("general.architecture", ARCH)
+    metadata.string("general.architecture", architecture)
     metadata.string("general.type", "model")
     _sampling(metadata, directory)
-    authorship = _authorship(directory, config, weights)
+    authorship = _authorship(directory, config, parameters)
     metadata.string("general.name", str(authorship.name or directory.name))
     for key in _AUTHORSHIP:
         _text(metadata, f"general.{key}", getattr(authorship, key))
@@ -73,15 +77,16 @@ def general(metadata: Metadata, directory: Path, config: Mapping[str, Any], weig
 
 
 def model(metadata: Metadata, config: Config) -> None:
-    """``qwen2.*``: the model's shape, its window as the checkpoint states it, and YaRN."""
-    metadata.u32(f"{ARCH}.block_count", config.layers)
-    metadata.u32(f"{ARCH}.context_length", config.context)
-    metadata.u32(f"{ARCH}.embedding_length", config.hidden)
-    metadata.u32(f"{ARCH}.feed_forward_length", config.feed_forward)
-    metadata.u32(f"{ARCH}.attention.head_count", config.heads)
-    metadata.u32(f"{ARCH}.attention.head_count_kv", config.kv_heads)
+    """``qwen2.*`` or ``qwen2moe.*``: the model's shape, its window as the checkpoint states it, and YaRN."""
+    arch = config.architecture
+    metadata.u32(f"{arch}.block_count", config.layers)
+    metadata.u32(f"{arch}.context_length", config.context)
+    metadata.u32(f"{arch}.embedding_length", config.hidden)
+    metadata.u32(f"{arch}.feed_forward_length", config.feed_forward)
+    metadata.u32(f"{arch}.attention.head_count", config.heads)
+    metadata.u32(f"{arch}.attention.head_count_kv", config.kv_heads)
     if yarn := config.yarn:
-        scaling = f"{ARCH}.rope.scaling"
+        scaling = f"{arch}.rope.scaling"
         metadata.string(f"{scaling}.type", "yarn")
         metadata.f32(f"{scaling}.factor", yarn.factor)
         metadata.u32(f"{scaling}.original_context_length", yarn.original_context)
@@ -89,14 +94,34 @@ def model(metadata: Metadata, config: Config) -> None:
             value = getattr(yarn, name)
             if value is not None:
                 metadata.f32(f"{scaling}.yarn_{name}", value)
-    metadata.f32(f"{ARCH}.rope.freq_base", config.rope_theta)
-    metadata.f32(f"{ARCH}.attention.layer_norm_rms_epsilon", config.rms_eps)
+    metadata.f32(f"{arch}.rope.freq_base", config.rope_theta)
+    metadata.f32(f"{arch}.attention.layer_norm_rms_epsilon", config.rms_eps)
+    if experts := config.experts:
+        metadata.u32(f"{arch}.expert_count", experts.count)
+        metadata.u32(f"{arch}.expert_used_count", experts.used)
+        metadata.u32(f"{arch}.expert_feed_forward_length", experts.width)
+        metadata.u32(f"{arch}.expert_shared_feed_forward_length", experts.shared_width)
 
 
 def quantization(metadata: Metadata, file_type: FileType) -> None:
     """The two keys that llama.cpp's quantizer puts last."""
     metadata.u32("general.quantization_version", QUANTIZATION_VERSION)
     metadata.u32("general.file_type", file_type)
+
+
+def importance(metadata: Metadata, matrix: ImportanceMatrix) -> None:
+    """``quantize.imatrix.*``, which llama-quantize puts after everything else (``tools/quantize/quantize.cpp``)."""
+    metadata.string("quantize.imatrix.file", _short(matrix.name))
+    if matrix.datasets:
+        metadata.string("quantize.imatrix.dataset", _short(matrix.datasets[0]), keep_empty=True)
+    metadata.u32("quantize.imatrix.entries_count", len(matrix))
+    if matrix.chunks > 0:
+        metadata.u32("quantize.imatrix.chunks_count", matrix.chunks)
+
+
+def _short(text: str) -> str:
+    """Cut at llama.cpp's 127 bytes, but not within a character."""
+    return text.encode("utf-8", errors="replace")[:127].decode("utf-8", errors="ignore")
 
 
 def _sampling(metadata: Metadata, directory: Path) -> None:
@@ -122,7 +147,7 @@ def _sampling(metadata: Metadata, directory: Path) -> None:
             raise CheckpointError(f"{path} says {key} is {value}, which makes no sense: correct it.") from None
 
 
-def _authorship(directory: Path, config: Mapping[str, Any], weights: int) -> Any:
+def _authorship(directory: Path, config: Mapping[str, Any], parameters: Parameters) -> Any:
     """A ``gguf.Metadata`` with what README, config and directory name tell."""
     import gguf
 
@@ -131,12 +156,12 @@ def _authorship(directory: Path, config: Mapping[str, Any], weights: int) -> Any
     try:
         sane = readme.is_file() and readme.stat().st_size < MAX_README
         card = gguf.Metadata.load_model_card(directory) if sane else {}
-        known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), directory, weights)
+        known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, dict(config), directory, parameters.total)
     except Exception:
         # Whatever these heuristics trip over in a stranger's README costs a few descriptive keys, not the conversion.
-        known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), {}, {}, directory, weights)
+        known = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), {}, {}, directory, parameters.total)
     if known.size_label is None:
-        known.size_label = gguf.size_label(weights, weights, 0, 0)
+        known.size_label = gguf.size_label(*parameters)
     return known
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from converters.errors import CheckpointError, ConversionError
 from converters.ggml import GGMLType, row_size
+from converters.intermediate import SAME, lossless, round_through
 from converters.layout import OutputTensor
 from converters.quantize import Bytes, Float32, Kernels
 from converters.safetensors import SourceTensor
@@ -21,14 +22,13 @@ from converters.writer import OutputFile
 SLAB_WEIGHTS = 1 << 20
 SCRATCH_BYTES = 4 * 4 * SLAB_WEIGHTS
 
-_SAME = {"F32": GGMLType.F32, "F16": GGMLType.F16, "BF16": GGMLType.BF16}
-
 
 @dataclass(frozen=True, slots=True)
 class Slab:
     """Rows ``first`` to ``first + rows`` of ``part``, to be stored as ``kind`` at ``offset`` of the output file.
 
-    The tensor may have more columns than the part: the rest of each row is zero.
+    The tensor may have more columns than the part: the rest of each row is zero. ``matrix`` is the part's number in
+    the tensor, which is that of the expert.
     """
 
     tensor: OutputTensor
@@ -37,6 +37,7 @@ class Slab:
     first: int
     rows: int
     offset: int
+    matrix: int = 0
 
     @property
     def columns(self) -> int:
@@ -67,21 +68,39 @@ def cut(tensor: OutputTensor, kind: GGMLType, offset: int) -> Iterator[Slab]:
     """
     step = max(1, SLAB_WEIGHTS // tensor.columns)
     size = row_size(kind, tensor.columns)
-    for part in tensor.parts:
+    for matrix, part in enumerate(tensor.parts):
         total = part.nbytes // part.item_size // part.shape[-1]
         for first in range(0, total, step):
             rows = min(step, total - first)
-            yield Slab(tensor, part, kind, first, rows, offset)
+            yield Slab(tensor, part, kind, first, rows, offset, matrix)
             offset += rows * size
 
 
 class SlabWriter:
     """Turns slabs into bytes of the output file; one instance serves all threads."""
 
-    def __init__(self, source: Weights, output: OutputFile, kernels: Kernels) -> None:
+    def __init__(
+        self,
+        source: Weights,
+        output: OutputFile,
+        kernels: Kernels,
+        through: GGMLType,
+        importance: Mapping[str, Float32] | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            source: where slabs are read.
+            output: where they are written.
+            kernels: quantize.
+            through: the 16-bit format that matrices go through (``converters.intermediate``).
+            importance: by tensor, [matrices, columns]; tensors that it lacks are quantized without.
+        """
         self.source = source
         self._output = output
         self._kernels = kernels
+        self._through = through
+        self._importance = importance or {}
         self._scratch = threading.local()
 
     def __call__(self, slab: Slab) -> Slab:
@@ -95,19 +114,34 @@ class SlabWriter:
         self.source.read(slab.source.name, slab.source.offset, raw)
         values = self._floats(slab, raw)
         _check_finite(slab, values)
-        if _SAME[slab.part.dtype] is slab.kind and slab.columns == slab.tensor.columns:
+        same = SAME[slab.part.dtype] is slab.kind and slab.kind in (GGMLType.F32, self._through)
+        if same and slab.columns == slab.tensor.columns:
             self._output.write_at(raw, slab.offset)
             return slab
+        if slab.kind is not GGMLType.F32 and not lossless(slab.part.dtype, self._through):
+            round_through(values, self._through, self._buffer("half", slab.weights * 2))
+            if not np.isfinite(values).all():
+                raise self._too_large(slab, self._through)
         target = self._buffer("target", slab.rows * row_size(slab.kind, slab.tensor.columns))
+        importance = self._importance.get(slab.tensor.name)
         try:
-            self._kernels.quantize(slab.kind, self._widened(slab, values), target, slab.tensor.columns)
+            self._kernels.quantize(
+                slab.kind,
+                self._widened(slab, values),
+                target,
+                slab.tensor.columns,
+                None if importance is None else importance[slab.matrix],
+            )
         except OverflowError as error:
-            raise ConversionError(
-                f"{slab.part.path} holds values in {slab.part.name!r} that are too large for {slab.kind.name}: "
-                "choose --type BF16."
-            ) from error
+            raise self._too_large(slab, slab.kind) from error
         self._output.write_at(target, slab.offset)
         return slab
+
+    def _too_large(self, slab: Slab, kind: GGMLType) -> ConversionError:
+        advice = "store the checkpoint as bfloat16 first" if kind is self._through else "choose --type BF16"
+        return ConversionError(
+            f"{slab.part.path} holds values in {slab.part.name!r} that are too large for {kind.name}: {advice}."
+        )
 
     def _floats(self, slab: Slab, raw: Bytes) -> Float32:
         if slab.part.dtype == "F32":

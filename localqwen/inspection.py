@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from converters.blueprint import Choices, lay_out
 from converters.checkpoint import Checkpoint, open_checkpoint, read_json
 from converters.config import parse_config
-from converters.convert import lay_out
 from converters.errors import ConversionError, GGUFError
 from converters.ggml import FileType
 from converters.gguf_reader import Header, Tensor, Value, read_gguf
@@ -147,7 +147,7 @@ def inspect_checkpoint(folder: Path) -> CheckpointFacts:
     facts = CheckpointFacts(folder, checkpoint.config, *_source_facts(checkpoint.tensors.values()))
     facts = replace(facts, feed_forward=_feed_forward(checkpoint))
     try:
-        layout = lay_out(checkpoint, FileType.Q4_K_M)
+        layout = lay_out(checkpoint, Choices(FileType.Q4_K_M))
         return replace(facts, q4_k_m=layout.size, notes=layout.notes)
     except ConversionError as error:
         return replace(facts, obstacle=str(error))

@@ -27,12 +27,16 @@ sys.path.insert(0, str(ROOT))
 
 import gguf  # noqa: E402
 import llama_cpp  # noqa: E402
+import numpy as np  # noqa: E402
 
 from converters.ggml import FileType  # noqa: E402
+from tests.fixtures import importance  # noqa: E402
 from tests.fixtures.cases import CASES  # noqa: E402
 
 # Types whose tensors are listed one by one; of the others only the whole file's digest is kept.
 LISTED = ("Q4_K_M",)
+# Types that an importance matrix changes.
+WEIGHED = ("Q4_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K")
 QUIET = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
 VERSIONS = "import json, torch, transformers; print(json.dumps([torch.__version__, transformers.__version__]))"
 
@@ -51,7 +55,8 @@ def main() -> None:
         f"Step 1: convert_hf_to_gguf.py of the llama.cpp in llama-cpp-python {llama_cpp.__version__} "
         f"(torch {torch}, transformers {transformers}), default --outtype; "
         f"step 2: llama_model_quantize of llama-cpp-python {llama_cpp.__version__} (x86-64), default parameters "
-        "but the file type. Made by scripts/make_golden.py."
+        "but the file type and, for files_imatrix, what llama-quantize adds for tests/fixtures/importance.py. "
+        "Made by scripts/make_golden.py."
     )
     for case in arguments.cases:
         checkpoint = CASES[case]()
@@ -67,26 +72,63 @@ def digests(checkpoint: Path) -> dict[str, str]:
 
 
 def reference(checkpoint: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Digests of all file types, and tensors of the listed ones."""
+    """Digests of all file types without and with an importance matrix, and tensors of the listed ones."""
     files: dict[str, str] = {}
+    weighed: dict[str, str] = {}
     tensors: dict[str, dict[str, list[Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        full = Path(folder) / "full.gguf"
+        full, quantized = Path(folder) / "full.gguf", Path(folder) / "quantized.gguf"
         script = arguments.llama_cpp / "convert_hf_to_gguf.py"
         subprocess.run([arguments.python, script, checkpoint, "--outfile", full], check=True, capture_output=True)
+        data = importance.entries(checkpoint)
         for file_type in FileType:
-            quantized = Path(folder) / "quantized.gguf"
             parameters = llama_cpp.llama_model_quantize_default_params()
             parameters.ftype = int(file_type)
-            status = llama_cpp.llama_model_quantize(
-                str(full).encode(), str(quantized).encode(), ctypes.byref(parameters)
-            )
-            if status:
-                raise SystemExit(f"llama_model_quantize failed for {checkpoint} as {file_type.name}")
+            quantize(full, quantized, parameters)
             files[file_type.name] = sha256(quantized)
             if file_type.name in LISTED:
                 tensors[file_type.name] = tensor_table(quantized)
-    return {"files": files, "tensors": tensors}
+            if file_type.name in WEIGHED:
+                kept_alive = add_importance(parameters, data)
+                quantize(full, quantized, parameters)
+                weighed[file_type.name] = sha256(quantized)
+                del kept_alive
+    return {"files": files, "files_imatrix": weighed, "tensors": tensors}
+
+
+def quantize(full: Path, quantized: Path, parameters: llama_cpp.llama_model_quantize_params) -> None:
+    """The second step."""
+    status = llama_cpp.llama_model_quantize(str(full).encode(), str(quantized).encode(), ctypes.byref(parameters))
+    if status:
+        raise SystemExit(f"llama_model_quantize failed for {full}")
+
+
+def add_importance(parameters: llama_cpp.llama_model_quantize_params, data: importance.Entries) -> list[Any]:
+    """Give the quantizer an importance matrix as tools/quantize/quantize.cpp does; returns what must stay alive."""
+    means = {}
+    for name, (sums, counts) in data.items():
+        rows = [row / count if count > 0 else np.ones_like(row) for row, count in zip(sums, counts, strict=True)]
+        means[name] = np.concatenate(rows).astype(np.float32)
+    array = (llama_cpp.llama_model_imatrix_data * (len(means) + 1))()
+    for slot, (name, values) in zip(array, means.items(), strict=False):
+        slot.name, slot.size = name.encode(), values.size
+        slot.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    said: dict[str, str | int] = {
+        "file": importance.NAME,
+        "dataset": importance.DATASET,
+        "entries_count": len(means),
+        "chunks_count": importance.CHUNKS,
+    }
+    overrides = (llama_cpp.llama_model_kv_override * (len(said) + 1))()
+    for override, (key, value) in zip(overrides, said.items(), strict=False):
+        override.key = f"quantize.imatrix.{key}".encode()
+        if isinstance(value, int):
+            override.tag, override.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        else:
+            override.tag, override.value.val_str = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()
+    parameters.imatrix = ctypes.cast(array, type(parameters.imatrix))
+    parameters.kv_overrides = ctypes.cast(overrides, type(parameters.kv_overrides))
+    return [means, array, overrides]
 
 
 def tensor_table(path: Path) -> dict[str, list[Any]]:

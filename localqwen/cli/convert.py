@@ -55,6 +55,12 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     help="What to do about a feed-forward width that K-quants cannot divide (Qwen2-72B's): pad it, or take the "
     "fallback types that llama.cpp takes.",
 )
+@click.option("--imatrix", metavar="FILE", help="An importance matrix, in either of llama.cpp's forms.")
+@click.option(
+    "--identical",
+    is_flag=True,
+    help="Give the bytes of llama.cpp's own tools even where they do harm: importances of zero make weights zero.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
 @click.option(
@@ -75,6 +81,8 @@ def command(  # noqa: PLR0913 - click passes every option
     out: Path | None,
     type_: str,
     ffn: str,
+    imatrix: str | None,
+    identical: bool,
     threads: int | None,
     overwrite: bool,
     yarn: float | Literal["off"] | None,
@@ -116,6 +124,8 @@ def command(  # noqa: PLR0913 - click passes every option
                 delete_shards=delete_shards,
                 yarn=yarn,
                 yarn_context=yarn_context,
+                imatrix=imatrix,
+                identical=identical,
             )
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on where it stopped.") from None

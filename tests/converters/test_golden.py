@@ -15,11 +15,16 @@ import gguf
 import pytest
 
 from converters.convert import TYPES, convert
+from tests.fixtures import importance
 from tests.fixtures.cases import CASES
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-# Every case in the default type, and one case in every type.
-WHOLE_FILES = [(case, "Q4_K_M") for case in CASES] + [("qwen-vocab-plain", kind) for kind in TYPES if kind != "Q4_K_M"]
+# These in every type, without and with an importance matrix where it changes anything; the others in a few.
+THOROUGH = ("smollm2-768", "qwen-vocab", "moe", "f32", "f16")
+FEW = ("Q4_K_M", "F16", "BF16")
+WEIGHED = ("Q4_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K")
+WHOLE_FILES = [(case, kind) for case in CASES for kind in (TYPES if case in THOROUGH else FEW)]
+WITH_IMPORTANCE = [(case, kind) for case in THOROUGH for kind in WEIGHED]
 
 
 @cache
@@ -59,3 +64,16 @@ def test_same_bytes_as_llama_cpp(case: str, kind: str, tmp_path: Path) -> None:
         assert list(found) == list(expected)
         assert found == expected
     assert sha256(out) == golden(case)["files"][kind]
+
+
+@pytest.mark.parametrize("case,kind", WITH_IMPORTANCE)
+def test_same_bytes_as_llama_cpp_with_an_importance_matrix(
+    case: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The file's name goes into the GGUF as it is given.
+    monkeypatch.chdir(tmp_path)
+    importance.write(Path(importance.NAME), importance.entries(CASES[case]()))
+    notes: list[str] = []
+    convert(CASES[case](), "out.gguf", type=kind, imatrix=importance.NAME, on_note=notes.append)
+    assert sha256(Path("out.gguf")) == golden(case)["files_imatrix"][kind]
+    assert not any("importance" in note for note in notes)

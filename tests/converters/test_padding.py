@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.blueprint import Choices, arrange
 from converters.config import Config
-from converters.convert import arrange, convert
+from converters.convert import convert
 from converters.errors import ConversionError
 from converters.ggml import FileType, GGMLType, row_size
 from converters.layout import OutputTensor, expected
@@ -29,7 +30,7 @@ def outputs(config: Config) -> list[OutputTensor]:
 
 
 def total(config: Config, mode: FeedForward, file_type: FileType = FileType.Q4_K_M) -> int:
-    _, tensors, kinds = arrange(outputs(config), config, file_type, mode)
+    _, tensors, kinds = arrange(outputs(config), config, Choices(file_type, mode))
     return sum(tensor.rows * row_size(kind, tensor.columns) for tensor, kind in zip(tensors, kinds, strict=True))
 
 
@@ -63,7 +64,7 @@ def test_auto_is_never_larger_than_llama_cpps_file(width: int, file_type: FileTy
 @pytest.mark.parametrize("file_type", [FileType.F16, FileType.BF16, FileType.Q8_0, FileType.Q4_0])
 @pytest.mark.parametrize("mode", FeedForward, ids=lambda mode: mode.value)
 def test_types_without_super_blocks_are_never_padded(file_type: FileType, mode: FeedForward) -> None:
-    taken, tensors, _ = arrange(outputs(QWEN2_72B), QWEN2_72B, file_type, mode)
+    taken, tensors, _ = arrange(outputs(QWEN2_72B), QWEN2_72B, Choices(file_type, mode))
     assert taken is FeedForward.IDENTICAL
     assert tensors == outputs(QWEN2_72B)
 

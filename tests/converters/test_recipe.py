@@ -13,17 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import metadata as keys
-from converters.config import Config
+from converters.config import Config, Experts
 from converters.ggml import BLOCKS, FileType, GGMLType, row_size
 from converters.gguf_format import Metadata, TensorInfo, align, encode_header
-from converters.layout import expected, file_order
+from converters.layout import file_order, outputs
 from converters.recipe import Shape, assign, more_bits
 from tests.llama import silence
 
 FILE_TYPES = st.sampled_from(FileType)
 K_QUANTS = (GGMLType.Q4_K, GGMLType.Q5_K, GGMLType.Q6_K)
 
-# The shapes of the published sizes: layers, hidden, feed-forward, heads, key-value heads, vocabulary.
+# The shapes of the published sizes, and some that meet rules of their own: layers, hidden, feed-forward, heads,
+# key-value heads, vocabulary.
 SIZES = {
     "0.5B": (24, 896, 4864, 14, 2, 151936),
     "1.5B": (28, 1536, 8960, 12, 2, 151936),
@@ -31,18 +32,25 @@ SIZES = {
     "32B": (64, 5120, 27648, 40, 8, 152064),
     "72B": (80, 8192, 29568, 64, 8, 152064),
 }
+MIXTURES = {
+    "57B-A14B": ((28, 3584, 18944, 28, 4, 151936), Experts(64, 8, 2560, 20480)),
+    "1.5-MoE-A2.7B": ((24, 2048, 5632, 16, 16, 151936), Experts(60, 4, 1408, 5632)),
+    "8 experts": ((16, 512, 1024, 8, 2, 1024), Experts(8, 2, 256, 512)),
+    "one expert": ((16, 512, 1024, 8, 2, 1024), Experts(1, 1, 256, 512)),
+    "80 layers": ((80, 512, 1024, 8, 2, 1024), Experts(4, 1, 256, 512)),
+}
 
 
 def shapes(config: Config, *, tied: bool) -> list[Shape]:
     """All tensors of a model in file order."""
-    tensors = [Shape(name, dims) for name, dims in expected(config).values()]
+    tensors = [Shape(name, wanted.dims) for name, wanted in outputs(config).items()]
     return sorted((t for t in tensors if not (tied and t.name == "output.weight")), key=lambda t: file_order(t.name))
 
 
-def config(*shape: int) -> Config:
+def config(*shape: int, experts: Experts | None = None) -> Config:
     """A config of that shape (see SIZES)."""
     layers, hidden, feed_forward, heads, kv_heads, vocabulary = shape
-    return Config(layers, hidden, feed_forward, heads, kv_heads, vocabulary, 32768, 1e-6, 1e6, None)
+    return Config(layers, hidden, feed_forward, heads, kv_heads, vocabulary, 32768, 1e-6, 1e6, None, experts)
 
 
 @given(
@@ -104,14 +112,26 @@ def test_types_are_those_of_ggml() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("tied", [True, False])
-def test_same_recipe_as_llama_cpp(size: str, tied: bool, tmp_path: Path) -> None:
-    model = config(*SIZES[size])
+@pytest.mark.parametrize("importance", [True, False])
+def test_same_recipe_as_llama_cpp(size: str, tied: bool, importance: bool, tmp_path: Path) -> None:
+    _compare(config(*SIZES[size]), tmp_path / "source.gguf", tied=tied, importance=importance)
+
+
+@pytest.mark.parametrize("size", MIXTURES)
+@pytest.mark.parametrize("importance", [True, False])
+def test_same_recipe_as_llama_cpp_with_experts(size: str, importance: bool, tmp_path: Path) -> None:
+    shape, experts = MIXTURES[size]
+    _compare(config(*shape, experts=experts), tmp_path / "source.gguf", tied=False, importance=importance)
+
+
+def _compare(model: Config, source: Path, *, tied: bool, importance: bool) -> None:
     tensors = shapes(model, tied=tied)
-    source = tmp_path / "source.gguf"
     _write_sparse(source, model, tensors)
+    experts = model.experts.count if model.experts else 0
     for file_type in FileType:
-        found = assign(tensors, file_type, model.layers)
-        assert {tensor.name: kind for tensor, kind in zip(tensors, found, strict=True)} == _dry_run(source, file_type)
+        found = assign(tensors, file_type, model.layers, experts=experts, importance=importance)
+        expected = _dry_run(source, file_type, importance=importance)
+        assert {tensor.name: kind for tensor, kind in zip(tensors, found, strict=True)} == expected
 
 
 def _nbytes(tensor: Shape, kind: GGMLType) -> int:
@@ -124,7 +144,7 @@ def _nbytes(tensor: Shape, kind: GGMLType) -> int:
 def _write_sparse(path: Path, model: Config, tensors: list[Shape]) -> None:
     """A GGUF in float32 with the right header and a hole for data: llama.cpp's dry run reads no weights."""
     metadata = Metadata()
-    metadata.string("general.architecture", keys.ARCH)
+    metadata.string("general.architecture", model.architecture)
     keys.model(metadata, model)
     infos, offset = [], 0
     for tensor in tensors:
@@ -136,7 +156,7 @@ def _write_sparse(path: Path, model: Config, tensors: list[Shape]) -> None:
         file.truncate(len(header) + offset)
 
 
-def _dry_run(source: Path, file_type: FileType) -> dict[str, GGMLType]:
+def _dry_run(source: Path, file_type: FileType, *, importance: bool) -> dict[str, GGMLType]:
     """What llama.cpp's quantizer says that it would do, read from its log."""
     lines: list[str] = []
     log = llama_cpp.llama_log_callback(lambda level, text, user_data: lines.append(text.decode()))
@@ -145,6 +165,10 @@ def _dry_run(source: Path, file_type: FileType) -> dict[str, GGMLType]:
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype = int(file_type)
         parameters.dry_run = True
+        end = llama_cpp.llama_model_imatrix_data()
+        if importance:
+            # One that names no tensor counts as given, and a dry run looks at no values.
+            parameters.imatrix = ctypes.pointer(end)
         status = llama_cpp.llama_model_quantize(str(source).encode(), b"unused", ctypes.byref(parameters))
         assert status == 0
     finally:
