@@ -188,6 +188,8 @@ def _types(types: Sequence[TypeShare]) -> str:
 def _shown(value: Value) -> str:
     from converters.gguf_reader import Array
 
+    if isinstance(value, float):
+        return f"{value:.7g}"  # a float32 has no more digits that mean something
     if not isinstance(value, Array):
         return _cut(str(value))
     first = ", ".join(_cut(str(item), 20) for item in value.first)
