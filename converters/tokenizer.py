@@ -7,16 +7,16 @@ instead of a digest of one encoded text, so that fine-tunes with added tokens co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from converters.checkpoint import read_json
+from converters.chat_template import chat_template
 from converters.errors import CheckpointError
 from converters.gguf_format import Metadata
-from converters.pretokenizer import recognise
 from converters.special_tokens import SpecialTokens, special_tokens
+from converters.tokenizer_files import read_tokenizer
 
 
 class TokenType(IntEnum):
@@ -28,8 +28,18 @@ class TokenType(IntEnum):
     UNUSED = 5
 
 
+def _byte_characters() -> dict[str, int]:
+    """GPT-2's printable character for each byte: itself where it is printable, else the next one from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTES = _byte_characters()
+
+
 def tokenizer(metadata: Metadata, directory: Path, config: Mapping[str, Any], vocabulary: int) -> None:
-    """``tokenizer.*``, from tokenizer.json, tokenizer_config.json, config.json and the chat template files.
+    """``tokenizer.*``, from the tokenizer's files, config.json and the chat template files.
 
     Args:
         metadata: receives the keys.
@@ -38,24 +48,17 @@ def tokenizer(metadata: Metadata, directory: Path, config: Mapping[str, Any], vo
         vocabulary: rows of the embedding; ids without a token become unused padding tokens.
 
     Raises:
-        CheckpointError: tokenizer.json is missing, is no byte-level BPE that llama.cpp knows, or does not fit.
+        CheckpointError: the files are missing, are no byte-level BPE that llama.cpp knows, or do not fit.
     """
-    path = directory / "tokenizer.json"
-    document = read_json(path)
-    if document is None:
-        raise CheckpointError(f"{directory} has no tokenizer.json: download the checkpoint's tokenizer files.")
-    settings = read_json(directory / "tokenizer_config.json")
-    pre = recognise(document, path)
-    vocab, merges = _bpe(document, path)
-    tokens, kinds = token_list(vocab, _added(document, settings, path), vocabulary, path)
-    special = special_tokens(document, settings, config)
+    files = read_tokenizer(directory)
+    tokens, kinds = token_list(files.vocab, files.added, vocabulary, files.path)
     metadata.string("tokenizer.ggml.model", "gpt2")
-    metadata.string("tokenizer.ggml.pre", pre)
+    metadata.string("tokenizer.ggml.pre", files.pre)
     metadata.strings("tokenizer.ggml.tokens", tokens)
     metadata.i32s("tokenizer.ggml.token_type", kinds)
-    metadata.strings("tokenizer.ggml.merges", merges)
-    _special(metadata, special, vocabulary, path)
-    _chat_template(metadata, directory, settings)
+    metadata.strings("tokenizer.ggml.merges", files.merges)
+    _special(metadata, special_tokens(files.document, files.settings, config), vocabulary, files.path)
+    chat_template(metadata, directory, files.settings)
 
 
 def token_list(
@@ -75,6 +78,8 @@ def token_list(
     for index in range(size):
         if index in added:
             text = str(added[index]["content"])
+            if not added[index].get("normalized", not added[index].get("special", False)):
+                text = _decoded(text)
             if added[index].get("special") or _looks_special(text):
                 kinds.append(TokenType.CONTROL)
             else:
@@ -90,52 +95,25 @@ def token_list(
     return tokens, [int(kind) for kind in kinds]
 
 
+def _decoded(text: str) -> str:
+    """What is left of an added token after encoding and decoding it, as llama.cpp's converter does unless normalized.
+
+    The byte-level decoder takes the text for bytes in GPT-2's printable disguise where it can, so that "é" becomes a
+    byte that is no UTF-8 by itself. Ordinary ASCII stays what it is.
+    """
+    try:
+        data = bytes(_BYTES[char] for char in text)
+    except KeyError:
+        return text
+    return data.decode("utf-8", "replace")
+
+
 def _looks_special(text: str) -> bool:
     """Some fine-tunes forget to mark their control tokens as special; llama.cpp goes by their look then."""
     return text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]") or any(
         text.startswith(begin) and text.endswith(end)
         for begin, end in (("<|", "|>"), ("<\uff5c", "\uff5c>"), ("<unused", ">"))
     )
-
-
-def _bpe(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], list[str]]:
-    model = document.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    merges = model.get("merges") if isinstance(model, dict) else None
-    if not isinstance(vocab, dict) or not isinstance(merges, list):
-        raise CheckpointError(f"{path} holds no BPE vocabulary with merges, as Qwen2's does: download it again.")
-    reverse = {}
-    for text, index in vocab.items():
-        if not isinstance(index, int) or index < 0:
-            raise CheckpointError(f"{path} gives token {text[:40]!r} no proper id: download it again.")
-        reverse[index] = text
-    return reverse, [_merge(merge, path) for merge in merges]
-
-
-def _merge(merge: Any, path: Path) -> str:
-    """A merge as ``"left right"``; transformers 4.45 and later write pairs, whose spaces are then encoded."""
-    if isinstance(merge, str):
-        return merge
-    if isinstance(merge, list) and len(merge) == 2 and all(isinstance(part, str) for part in merge):
-        return " ".join(part.replace(" ", "\u0120") for part in merge)
-    raise CheckpointError(f"{path} holds a merge that is no pair of tokens: download it again.")
-
-
-def _added(document: Mapping[str, Any], settings: Mapping[str, Any] | None, path: Path) -> dict[int, dict[str, Any]]:
-    """Added tokens by id: tokenizer.json's, and those that only tokenizer_config.json declares."""
-    found: dict[int, dict[str, Any]] = {}
-    declared = (settings or {}).get("added_tokens_decoder")
-    candidates: list[tuple[Any, Any]] = []
-    if isinstance(declared, dict):
-        candidates += [(int(key) if key.isdecimal() else None, entry) for key, entry in declared.items()]
-    listed = document.get("added_tokens")
-    if isinstance(listed, list):
-        candidates += [(entry.get("id") if isinstance(entry, dict) else None, entry) for entry in listed]
-    for index, entry in candidates:
-        if not isinstance(index, int) or not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-            raise CheckpointError(f"{path} holds an added token without id or content: download it again.")
-        found[index] = entry
-    return found
 
 
 def _special(metadata: Metadata, special: SpecialTokens, vocabulary: int, path: Path) -> None:
@@ -155,47 +133,3 @@ def _special(metadata: Metadata, special: SpecialTokens, vocabulary: int, path: 
 
 # Three of llama.cpp's key names are longer than the tokenizer settings they come from.
 _KEYS = {"unk": "unknown", "sep": "seperator", "pad": "padding"}
-
-
-def _chat_template(metadata: Metadata, directory: Path, settings: Mapping[str, Any] | None) -> None:
-    """The template of tokenizer_config.json, else chat_template.jinja, else chat_template.json.
-
-    Several named templates become ``tokenizer.chat_template.NAME``; the one called "default" gets the plain key.
-    """
-    if settings is None:
-        return
-    template = settings.get("chat_template", _template_file(directory))
-    if isinstance(template, str):
-        metadata.string("tokenizer.chat_template", template)
-    elif isinstance(template, list):
-        _named_templates(metadata, template)
-
-
-def _named_templates(metadata: Metadata, templates: Sequence[Any]) -> None:
-    default, names = None, []
-    for entry in templates:
-        if not isinstance(entry, dict) or not isinstance(entry.get("template"), str):
-            continue
-        name = "".join(char if char.isascii() and char.isalnum() else "_" for char in str(entry.get("name", "")))
-        if not name:
-            continue
-        if name == "default":
-            default = entry["template"]
-        else:
-            names.append(name)
-            metadata.string(f"tokenizer.chat_template.{name}", entry["template"])
-    if names:
-        metadata.strings("tokenizer.chat_templates", names)
-    if default is not None:
-        metadata.string("tokenizer.chat_template", default)
-
-
-def _template_file(directory: Path) -> str | None:
-    jinja = directory / "chat_template.jinja"
-    try:
-        if jinja.is_file():
-            return jinja.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"Cannot read {jinja}: download it again.") from error
-    template = (read_json(directory / "chat_template.json") or {}).get("chat_template")
-    return template if isinstance(template, str) else None

@@ -68,7 +68,7 @@ def main() -> None:
 
 def digests(checkpoint: Path) -> dict[str, str]:
     """sha256 of every file of a checkpoint directory."""
-    return {path.name: sha256(path) for path in sorted(checkpoint.iterdir())}
+    return {path.relative_to(checkpoint).as_posix(): sha256(path) for path in sorted(checkpoint.rglob("*.*"))}
 
 
 def reference(checkpoint: Path, arguments: argparse.Namespace) -> dict[str, Any]:
