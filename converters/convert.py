@@ -20,6 +20,7 @@ from converters.intermediate import intermediate
 from converters.journal import read_journal
 from converters.lanes import kernels
 from converters.layout import OutputTensor, count, plan
+from converters.proof import Proof
 from converters.quantize import Float32
 from converters.recipe import Shape, assign
 from converters.resources import available_cpus, check_memory
@@ -67,6 +68,7 @@ class Layout:
     header: bytes
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
+    vocabulary: int  # rows of the embedding
     through: GGMLType  # what matrices are rounded to before they are quantized
     importance: Mapping[str, Float32] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # sentences that a person should see
@@ -158,7 +160,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
             output.write_at(layout.header, 0)
             remover = Remover(source, slabs, output) if delete_shards else None
             writer = SlabWriter(weights, output, quantizers, layout.through, layout.importance)
-            _pass(writer, slabs, output, threads, on_progress, remover)
+            with Proof(output.part, directory, layout.vocabulary) as proof:
+                _pass(writer, slabs, output, threads, on_progress, remover=remover, proof=proof)
     return Summary(
         path=out,
         type=file_type.name,
@@ -176,7 +179,9 @@ def _pass(
     output: OutputFile,
     threads: int,
     on_progress: Callable[[Progress], None] | None,
+    *,
     remover: Remover | None,
+    proof: Proof,
 ) -> None:
     """Do all slabs that the journal does not list."""
     total = sum(slab.source_bytes for slab in slabs)
@@ -199,9 +204,11 @@ def _pass(
             done += slab.source_bytes
             if on_progress is not None:
                 on_progress(Progress(done, total, slab.tensor.name))
+            proof.check()
             if remover is not None:
                 remover.look()
         weights.check()
+        proof.check(wait=True)
     except DamagedFileError as error:
         # What was made of it must be made again, although it was finished.
         output.undo(number for number, slab in enumerate(slabs) if slab.source.name == error.name)
@@ -253,7 +260,7 @@ def lay_out(
     through = intermediate(checkpoint.tensors.values())
     if all(tensor.dtype == "F32" for tensor in checkpoint.tensors.values()):
         notes = (*notes, "The checkpoint is float32: its weights go through float16, as in llama.cpp's own converter.")
-    return Layout(header, placed, len(header) + offset, through, importance, notes)
+    return Layout(header, placed, len(header) + offset, config.vocabulary, through, importance, notes)
 
 
 def _metadata(checkpoint: Checkpoint, config: Config, tensors: list[OutputTensor], file_type: FileType) -> Metadata:
