@@ -45,6 +45,7 @@ class Blueprint:
     header: bytes
     tensors: tuple[tuple[OutputTensor, GGMLType, int], ...]  # with type and offset in the file
     size: int
+    vocabulary: int  # rows of the embedding
     feed_forward: FeedForward
     through: GGMLType  # what matrices are rounded to before they are quantized
     importance: Mapping[str, Float32]
@@ -97,7 +98,7 @@ def lay_out(checkpoint: Checkpoint, choices: Choices) -> Blueprint:
     header = encode_header(_metadata(checkpoint, config, weights, choices), infos)
     placed = tuple((tensor, info.kind, len(header) + info.offset) for tensor, info in zip(tensors, infos, strict=True))
     through = intermediate(checkpoint.tensors.values())
-    return Blueprint(header, placed, len(header) + offset, taken, through, importance, notes)
+    return Blueprint(header, placed, len(header) + offset, config.vocabulary, taken, through, importance, notes)
 
 
 def arrange(

@@ -18,6 +18,7 @@ from converters.lanes import kernels
 from converters.layout import count
 from converters.padding import parse_feed_forward
 from converters.progress import Progress, Summary, Tracker
+from converters.proof import Proof
 from converters.resources import available_cpus, check_memory, peak_memory
 from converters.resume import Remover, fingerprint, refuse_links
 from converters.slabs import SCRATCH_BYTES, Slab, SlabWriter
@@ -114,7 +115,8 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
             output.write_at(blueprint.header, 0)
             remover = Remover(source, slabs, output) if delete_shards else None
             writer = SlabWriter(weights, output, quantizers, blueprint.through, blueprint.importance)
-            _pass(writer, slabs, output, threads, on_progress, remover)
+            with Proof(output.part, directory, blueprint.vocabulary) as proof:
+                _pass(writer, slabs, output, threads, on_progress, remover=remover, proof=proof)
     return Summary(
         path=out,
         type=file_type.name,
@@ -137,7 +139,9 @@ def _pass(
     output: OutputFile,
     threads: int,
     on_progress: Callable[[Progress], None] | None,
+    *,
     remover: Remover | None,
+    proof: Proof,
 ) -> None:
     """Do all slabs that the journal does not list."""
     finished = output.journal.state.done
@@ -159,9 +163,11 @@ def _pass(
             output.finished(number, slab.source_bytes)
             if on_progress is not None:
                 on_progress(tracker.finished(slab.source.name, slab.source_bytes, slab.tensor.name))
+            proof.check()
             if remover is not None:
                 remover.look()
         weights.check()
+        proof.check(wait=True)
     except DamagedFileError as error:
         # What was made of it must be made again, although it was finished.
         output.undo(number for number, slab in enumerate(slabs) if slab.source.name == error.name)

@@ -65,8 +65,13 @@ def test_goes_on_where_it_stopped_again_and_again(checkpoint: Path, expected: by
     convert(checkpoint, out, on_progress=steps.append, on_note=notes.append)
     assert steps[0].done >= 0.9 * steps[0].total
     assert out.read_bytes() == expected
-    assert not notes
+    assert not about_resuming(notes)
     assert [path.name for path in tmp_path.glob("x.gguf*")] == ["x.gguf"]
+
+
+def about_resuming(notes: list[str]) -> list[str]:
+    """Without what every conversion of this checkpoint says about its feed-forward width."""
+    return [note for note in notes if not note.startswith("The feed-forward width")]
 
 
 def test_other_threads_may_go_on(checkpoint: Path, expected: bytes, tmp_path: Path) -> None:
@@ -96,8 +101,8 @@ def test_changed_source_is_not_continued(change: Callable[[Path], None], checkpo
     steps: list[Progress] = []
     notes: list[str] = []
     convert(checkpoint, out, on_progress=steps.append, on_note=notes.append)
-    assert len(notes) == 1
-    assert "another conversion" in notes[0]
+    assert len(about_resuming(notes)) == 1
+    assert "another conversion" in about_resuming(notes)[0]
     assert steps[0].tensor
     convert(checkpoint, tmp_path / "fresh.gguf")
     assert out.read_bytes() == (tmp_path / "fresh.gguf").read_bytes()
@@ -109,7 +114,7 @@ def test_another_type_starts_over(checkpoint: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     convert(checkpoint, out, type="F16", on_note=notes.append)
     convert(checkpoint, tmp_path / "fresh.gguf", type="F16")
-    assert "starting over" in notes[0]
+    assert "starting over" in about_resuming(notes)[0]
     assert out.read_bytes() == (tmp_path / "fresh.gguf").read_bytes()
 
 
@@ -202,7 +207,7 @@ def test_too_little_memory_is_said_before_starting(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "available_memory", lambda: 230 << 20)
-    with pytest.raises(ConversionError, match=r"64 threads need about .* MB of memory.*use --threads 5\."):
+    with pytest.raises(ConversionError, match=r"64 threads need about .* MB of memory.*use --threads 4\."):
         convert(checkpoint, tmp_path / "x.gguf", threads=64)
     monkeypatch.setattr(resources, "available_memory", lambda: 1 << 20)
     with pytest.raises(ConversionError, match="close other programs"):

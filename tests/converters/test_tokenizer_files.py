@@ -10,8 +10,12 @@ import pytest
 
 from converters.convert import convert
 from converters.errors import CheckpointError
+from converters.tokenizer import TokenType
+from converters.tokenizer_files import read_tokenizer
 from tests.fixtures.tiny import edit_json, tiny_checkpoint, write_json
 from tests.fixtures.variants import part_tokenizer
+
+KINDS = {"[PAD256]": TokenType.UNUSED, "ab": TokenType.NORMAL}
 
 
 @pytest.fixture
@@ -33,8 +37,8 @@ def fields(checkpoint: Path) -> dict[str, Any]:
     "added,expected",
     [
         # As transformers 4.57 and 5.23 do: the token that Qwen2Tokenizer ends texts with is there in any case.
-        (None, ["<|endoftext|>", "[PAD257]", "[PAD258]"]),
-        ({"<|im_end|>": 257, "<|endoftext|>": 256}, ["<|endoftext|>", "<|im_end|>", "[PAD258]"]),
+        (None, ["[PAD256]", "<|endoftext|>", "ab"]),
+        ({"<|im_end|>": 257, "<|endoftext|>": 256}, ["<|endoftext|>", "<|im_end|>", "ab"]),
     ],
 )
 def test_added_tokens_without_settings(added: dict[str, int] | None, expected: list[str], checkpoint: Path) -> None:
@@ -43,14 +47,14 @@ def test_added_tokens_without_settings(added: dict[str, int] | None, expected: l
         write_json(checkpoint / "added_tokens.json", added)
     found = fields(checkpoint)
     assert found["tokenizer.ggml.tokens"][256:259] == expected
-    assert found["tokenizer.ggml.token_type"][256:259] == [5 if "PAD" in token else 3 for token in expected]
+    assert found["tokenizer.ggml.token_type"][256:259] == [KINDS.get(token, 3) for token in expected]
     assert found["tokenizer.ggml.pre"] == "qwen2"
     assert "tokenizer.ggml.add_bos_token" not in found
 
 
 def test_lines_that_are_no_merges_are_passed_over(checkpoint: Path) -> None:
-    (checkpoint / "merges.txt").write_text("a b\n\n#x\n  c   d \na b c\n", encoding="utf-8")
-    assert fields(checkpoint)["tokenizer.ggml.merges"] == ["a b", "c d"]
+    (checkpoint / "merges.txt").write_text("#version\n\n#x\n  a   b \na b c\n", encoding="utf-8")
+    assert read_tokenizer(checkpoint).merges == ["a b"]
 
 
 def test_templates_in_files(checkpoint: Path) -> None:
