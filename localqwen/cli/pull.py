@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localqwen.cli import printable
-from localqwen.cli.convert import TYPES
+from localqwen.cli.convert import FEED_FORWARD, TYPES
 from localqwen.cli.json_progress import emit, emit_note, progress_lines
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="How the weights are stored.",
 )
+@click.option(
+    "--ffn",
+    type=click.Choice(FEED_FORWARD),
+    default="auto",
+    show_default=True,
+    help="What to do about a feed-forward width that K-quants cannot divide, as for `localqwen convert`.",
+)
 @click.option("--revision", metavar="NAME", help="A branch, tag or commit of the repository.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
@@ -38,6 +45,7 @@ def command(
     model: str,
     out: Path | None,
     type_: str,
+    ffn: str,
     revision: str | None,
     threads: int | None,
     overwrite: bool,
@@ -56,6 +64,7 @@ def command(
         with _shown(as_json) as on_progress:
             options = Options(
                 type=type_,
+                ffn=ffn,
                 revision=revision,
                 threads=threads,
                 overwrite=overwrite,

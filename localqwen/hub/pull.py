@@ -42,6 +42,7 @@ class Options:
     """How to pull: ``revision`` is a branch, tag or commit; the rest is as in ``converters.convert.convert``."""
 
     type: str = "Q4_K_M"
+    ffn: str = "auto"
     revision: str | None = None
     threads: int | None = None
     overwrite: bool = False
@@ -109,6 +110,7 @@ def _convert(repository: Repository, out: Path, options: Options, start: float) 
                 options.threads,
                 options.overwrite,
                 options.on_progress,
+                ffn=options.ffn,
                 weights=weights,
                 on_note=options.on_note,
             )

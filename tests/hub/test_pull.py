@@ -167,7 +167,7 @@ def test_a_new_commit_starts_over_and_says_so(hub: MockHub, expected: bytes, tmp
 
 def test_errors_name_the_repository_and_not_our_scratch_directory(hub: MockHub, tmp_path: Path) -> None:
     (hub.repositories[NAME] / "tokenizer.json").unlink()
-    with pytest.raises(HubError, match=rf"^{NAME} has no tokenizer\.json"):
+    with pytest.raises(HubError, match=rf"^{NAME} has neither tokenizer\.json"):
         pull(NAME, tmp_path / "x.gguf", OPTIONS)
 
 
