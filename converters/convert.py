@@ -49,6 +49,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
     yarn_context: bool = False,
     imatrix: str | Path | None = None,
     identical: bool = False,
+    match_local: bool = False,
 ) -> Summary:
     """Convert a Hugging Face Qwen2 checkpoint to a GGUF in one pass.
 
@@ -72,6 +73,7 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         imatrix: an importance matrix, in either of llama.cpp's forms; its name goes into the GGUF as it is given.
         identical: give llama.cpp's bytes even where they do harm: keep importances that turn weights into zeros, and
             pad nothing unless ``ffn`` says so.
+        match_local: use the installed ggml's kernels, whose bytes are not those of x86-64 on every machine.
 
     Raises:
         CheckpointError: the source cannot be converted.
@@ -99,8 +101,10 @@ def convert(  # noqa: PLR0913 - a conversion's options, by keyword
         options = {"type": file_type.name, "ffn": blueprint.feed_forward.value}
         if matrix is not None:
             options |= {"imatrix": matrix.digest, "identical": str(identical)}
+        if match_local:
+            options["match_local"] = "yes"
         conversion = fingerprint(source, blueprint.header, slabs, options)
-        quantizers = kernels()
+        quantizers = kernels(match_local)
         if delete_shards:
             refuse_links(source, slabs)
         with OutputFile(

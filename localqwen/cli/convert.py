@@ -61,6 +61,11 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     is_flag=True,
     help="Give the bytes of llama.cpp's own tools even where they do harm: importances of zero make weights zero.",
 )
+@click.option(
+    "--match-local",
+    is_flag=True,
+    help="Quantize with the installed llama.cpp: the same bytes on x86-64, others on ARM.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
 @click.option(
@@ -83,6 +88,7 @@ def command(  # noqa: PLR0913 - click passes every option
     ffn: str,
     imatrix: str | None,
     identical: bool,
+    match_local: bool,
     threads: int | None,
     overwrite: bool,
     yarn: float | Literal["off"] | None,
@@ -126,6 +132,7 @@ def command(  # noqa: PLR0913 - click passes every option
                 yarn_context=yarn_context,
                 imatrix=imatrix,
                 identical=identical,
+                match_local=match_local,
             )
     except KeyboardInterrupt:
         raise StoppedError("stopped; the same command goes on where it stopped.") from None

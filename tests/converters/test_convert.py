@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -292,3 +293,12 @@ def test_llama_cpp_knows_the_metadata(checkpoint: Path, tmp_path: Path) -> None:
     with model(out) as loaded:
         assert llama_cpp.llama_model_n_layer(loaded) == 2
         assert llama_cpp.llama_model_n_ctx_train(loaded) == 512
+
+
+def test_match_local_uses_the_installed_kernels(checkpoint: Path, tmp_path: Path) -> None:
+    ours = convert(checkpoint, tmp_path / "ours.gguf")
+    local = convert(checkpoint, tmp_path / "local.gguf", match_local=True)
+    assert ours.kernels.endswith("lanes")
+    assert local.kernels == "ggml"
+    if platform.machine() == "x86_64":
+        assert (tmp_path / "ours.gguf").read_bytes() == (tmp_path / "local.gguf").read_bytes()

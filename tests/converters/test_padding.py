@@ -19,6 +19,7 @@ from converters.ggml import FileType, GGMLType, row_size
 from converters.layout import OutputTensor, expected
 from converters.padding import FeedForward, padded, parse_feed_forward
 from tests import llama
+from tests.fixtures import importance
 from tests.fixtures.tiny import tiny_checkpoint
 
 QWEN2_72B = Config(80, 8192, 29568, 64, 8, 152064, 32768, 1e-6, 1e6, None)
@@ -126,6 +127,23 @@ def test_padded_files_answer_like_the_unpadded_one(checkpoint: Path, tmp_path: P
         _, _, path = converted(checkpoint, tmp_path, mode)
         difference = llama.logits(path, text) - reference
         assert np.sqrt(np.mean(difference**2)) < 0.25 * np.std(reference), mode
+
+
+def test_importance_matrix_of_the_unpadded_width_applies(checkpoint: Path, tmp_path: Path) -> None:
+    matrix = tmp_path / "imatrix.gguf"
+    importance.write(matrix, importance.entries(checkpoint))
+    without, _, _ = converted(checkpoint, tmp_path, "padded")
+    out = tmp_path / "weighed.gguf"
+    convert(checkpoint, out, ffn="padded", imatrix=matrix)
+    weighed = {tensor.name: tensor for tensor in gguf.GGUFReader(out).tensors}
+    for name in ("blk.0.ffn_down.weight", "blk.0.ffn_up.weight"):
+        assert weighed[name].tensor_type == without[name].tensor_type
+        assert not np.array_equal(weighed[name].data, without[name].data)
+    down = values(weighed["blk.0.ffn_down.weight"])
+    assert not down[:, WIDTH:].any()
+    assert (
+        np.corrcoef(down[:, :WIDTH].ravel(), values(without["blk.0.ffn_down.weight"])[:, :WIDTH].ravel())[0, 1] > 0.98
+    )
 
 
 def test_padding_that_would_cost_more_is_not_taken(tmp_path: Path) -> None:
