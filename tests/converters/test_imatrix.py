@@ -11,12 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters.blueprint import Choices, lay_out
+from converters.checkpoint import open_checkpoint
 from converters.convert import convert
 from converters.errors import ConversionError
-from converters.ggml import GGMLType, row_size
+from converters.ggml import FileType, GGMLType, row_size
 from converters.imatrix import ImportanceMatrix, read_imatrix
 from converters.importance import GROUPS, floored
+from converters.padding import FeedForward
 from converters.quantize import Kernels, library_path
+from tests import fixtures
 from tests.fixtures import importance
 from tests.fixtures.tiny import tiny_checkpoint
 
@@ -207,3 +211,15 @@ def test_types_without_blocks_only_tell_of_it(checkpoint: Path, file: Path, tmp_
     assert set(one.fields) - set(other.fields) == {
         f"quantize.imatrix.{key}" for key in ("file", "dataset", "entries_count", "chunks_count")
     }
+
+
+def test_unpadded_importances_serve_a_padded_width(tmp_path: Path) -> None:
+    checkpoint = fixtures.qwen_vocab_checkpoint()
+    importance.write(tmp_path / "x", importance.entries(checkpoint))
+    choices = Choices(FileType.Q4_K_M, FeedForward.PADDED, matrix=read_imatrix(str(tmp_path / "x")))
+    blueprint = lay_out(open_checkpoint(checkpoint), choices)
+    vector = blueprint.importance["blk.1.ffn_down.weight"]
+    assert vector.shape == (1, 1024)
+    assert vector[0, :800].all()
+    assert not vector[0, 800:].any()
+    assert not any("no importance" in note for note in blueprint.notes)
