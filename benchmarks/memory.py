@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.converter import CONFIG, run
+from benchmarks.converter import CONFIG, in_another_process, run
 from benchmarks.converter import Side as Process
 from benchmarks.machine import description
 from converters.config import parse_config
@@ -50,7 +50,7 @@ def main() -> None:
     print("| one layer of Qwen2-72B to Q4_K_M | peak memory, MiB | goal, MiB |\n| --- | ---: | ---: |")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         checkpoint, out = Path(folder) / "Qwen2-72B", Path(folder) / "out.gguf"
-        write_sparse(checkpoint)
+        in_another_process(write_sparse, checkpoint)
         for threads in (1, 2, 4, 8):
             process = Process("")
             run(process, [sys.executable, "-c", CONVERT, checkpoint, out, threads])
