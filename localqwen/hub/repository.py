@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_TEMPLATE = re.compile(r"additional_chat_templates/[\w.-]+\.jinja", re.ASCII)
 # What a conversion reads besides the weights: no file of a repository is downloaded only because it is there.
 SMALL_FILES = (
     "config.json",
@@ -71,7 +72,8 @@ class Repository:
         """
         import numpy as np
 
-        for name in SMALL_FILES:
+        templates = sorted(name for name in self.files if _TEMPLATE.fullmatch(name))
+        for name in (*SMALL_FILES, *templates):
             file = self.files.get(name)
             if file is None:
                 continue
@@ -80,6 +82,7 @@ class Repository:
             data = np.empty(file.size, np.uint8)
             fetcher.fetch(name, 0, data)
             _verify(self.name, name, data.tobytes(), file)
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data.data)
 
 

@@ -220,7 +220,8 @@ class TestReadyMade:
         hub.faults = lambda name, begin, count: None
         sent = hub.weights_sent()
         pulled = pull("Someone/Ready-GGUF", out, Options(type="Q6_K"))
-        assert hub.weights_sent() - sent < 2 * 640_004 - 300_000
+        # Nothing of the first part; how much of the second was kept depends on the connections.
+        assert hub.weights_sent() - sent <= 2 * 640_004
         assert pulled.verified == 3
         for number, path in enumerate(pulled.paths, 1):
             assert path.read_bytes() == files[f"m-q6_k-{number:05d}-of-00003.gguf"]
@@ -235,9 +236,9 @@ class TestReadyMade:
         out = tmp_path / "x.gguf"
         with pytest.raises(KeyboardInterrupt):
             pull("Someone/Ready-GGUF", out, Options(type="Q4_K_M", on_progress=stop))
-        with (tmp_path / "x.gguf.part").open("r+b") as file:
-            file.seek(100)
-            file.write(b"rot")
+        # Everywhere, because which pieces were finished depends on the connections.
+        part = tmp_path / "x.gguf.part"
+        part.write_bytes(bytes(byte ^ 0x55 for byte in part.read_bytes()))
         with pytest.raises(HubError, match="did not arrive as it was published"):
             pull("Someone/Ready-GGUF", out, Options(type="Q4_K_M"))
         assert not out.exists()
