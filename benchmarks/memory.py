@@ -37,6 +37,7 @@ LAYER_OF_72B = CONFIG | {
 }
 CONVERT = "import sys; from converters.convert import convert; convert(*sys.argv[1:3], threads=int(sys.argv[3]))"
 STARTS = {
+    "import converters": ["-c", "import converters"],
     "import converters.convert": ["-c", "import converters.convert"],
     "localqwen convert --help": ["-m", "localqwen", "convert", "--help"],
     "localqwen --help": ["-m", "localqwen", "--help"],
