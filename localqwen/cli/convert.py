@@ -36,10 +36,8 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     return factor
 
 
-@click.command(short_help="Turn a safetensors checkpoint into a quantized GGUF.")
-@click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CHECKPOINT_DIR")
-@click.argument("out", type=click.Path(path_type=Path), required=False, metavar="[OUT.gguf]")
-@click.option(
+# `localqwen pull` has these two as well.
+type_option = click.option(
     "--type",
     "type_",
     type=click.Choice(TYPES, case_sensitive=False),
@@ -47,7 +45,7 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     show_default=True,
     help="How the weights are stored.",
 )
-@click.option(
+ffn_option = click.option(
     "--ffn",
     type=click.Choice(FEED_FORWARD),
     default="auto",
@@ -55,6 +53,13 @@ def yarn_factor(_ctx: click.Context, _parameter: click.Parameter, value: str | N
     help="What to do about a feed-forward width that K-quants cannot divide (Qwen2-72B's): pad it, or take the "
     "fallback types that llama.cpp takes.",
 )
+
+
+@click.command(short_help="Turn a safetensors checkpoint into a quantized GGUF.")
+@click.argument("checkpoint", type=click.Path(path_type=Path), metavar="CHECKPOINT_DIR")
+@click.argument("out", type=click.Path(path_type=Path), required=False, metavar="[OUT.gguf]")
+@type_option
+@ffn_option
 @click.option("--imatrix", metavar="FILE", help="An importance matrix, in either of llama.cpp's forms.")
 @click.option(
     "--identical",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localqwen.cli import printable
-from localqwen.cli.convert import FEED_FORWARD, TYPES
+from localqwen.cli.convert import ffn_option, type_option
 from localqwen.cli.json_progress import emit, emit_note, progress_lines
 
 if TYPE_CHECKING:
@@ -21,21 +21,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Download a model from the hub, converting it on the way.")
 @click.argument("model", metavar="REPO_OR_CARD")
 @click.argument("out", type=click.Path(path_type=Path), required=False, metavar="[OUT.gguf]")
-@click.option(
-    "--type",
-    "type_",
-    type=click.Choice(TYPES, case_sensitive=False),
-    default="Q4_K_M",
-    show_default=True,
-    help="How the weights are stored.",
-)
-@click.option(
-    "--ffn",
-    type=click.Choice(FEED_FORWARD),
-    default="auto",
-    show_default=True,
-    help="What to do about a feed-forward width that K-quants cannot divide, as for `localqwen convert`.",
-)
+@type_option
+@ffn_option
 @click.option("--revision", metavar="NAME", help="A branch, tag or commit of the repository.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Worker threads; by default one per CPU.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.gguf if it exists.")
