@@ -35,8 +35,8 @@ from tests.fixtures.cases import CASES  # noqa: E402
 
 # Types whose tensors are listed one by one; of the others only the whole file's digest is kept.
 LISTED = ("Q4_K_M",)
-# Types that an importance matrix changes.
-WEIGHED = ("Q4_0", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K")
+# With an importance matrix: its keys go into every file, and its values change five of the types.
+WEIGHED = tuple(file_type.name for file_type in FileType)
 QUIET = llama_cpp.llama_log_callback(lambda level, text, user_data: None)
 VERSIONS = "import json, torch, transformers; print(json.dumps([torch.__version__, transformers.__version__]))"
 

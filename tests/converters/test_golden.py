@@ -32,6 +32,8 @@ def _kinds(case: str) -> tuple[str, ...]:
 
 WHOLE_FILES = [(case, kind) for case in CASES for kind in _kinds(case)]
 WITH_IMPORTANCE = [(case, kind) for case in THOROUGH for kind in WEIGHED]
+# The other types hold the same weights with an importance matrix as without it, but its keys too.
+WITH_IMPORTANCE += [(case, kind) for case in ("qwen-vocab", "f16") for kind in ("F16", "BF16", "Q8_0")]
 
 
 @cache
