@@ -25,13 +25,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import gguf  # noqa: E402
 import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from converters.ggml import FileType  # noqa: E402
 from tests.fixtures import importance  # noqa: E402
 from tests.fixtures.cases import CASES  # noqa: E402
+from tests.fixtures.digests import tensor_table  # noqa: E402
 
 # Types whose tensors are listed one by one; of the others only the whole file's digest is kept.
 LISTED = ("Q4_K_M",)
@@ -129,18 +129,6 @@ def add_importance(parameters: llama_cpp.llama_model_quantize_params, data: impo
     parameters.imatrix = ctypes.cast(array, type(parameters.imatrix))
     parameters.kv_overrides = ctypes.cast(overrides, type(parameters.kv_overrides))
     return [means, array, overrides]
-
-
-def tensor_table(path: Path) -> dict[str, list[Any]]:
-    """Name → type, dimensions (columns first) and sha256 of the bytes, in file order."""
-    return {
-        tensor.name: [
-            tensor.tensor_type.name,
-            [int(size) for size in tensor.shape],
-            hashlib.sha256(tensor.data.tobytes()).hexdigest(),
-        ]
-        for tensor in gguf.GGUFReader(path).tensors
-    }
 
 
 def sha256(path: Path) -> str:

@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 
 from converters.convert import TYPES, convert
 from tests.fixtures import importance
 from tests.fixtures.cases import CASES
+from tests.fixtures.digests import tensor_table
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 # These in every type, without and with an importance matrix where it changes anything; the others in a few.
@@ -64,18 +64,6 @@ def test_same_bytes_as_llama_cpp(case: str, kind: str, tmp_path: Path) -> None:
         # Tensor by tensor: a difference in one is easier to act on than one in the whole file.
         assert tensor_table(out) == golden(case)["tensors"].get(kind, "(recorded only as a whole file)")
         pytest.fail("the metadata differs")
-
-
-def tensor_table(path: Path) -> dict[str, list[Any]]:
-    """Type, dimensions and digest of every tensor, as scripts/make_golden.py records them."""
-    return {
-        tensor.name: [
-            tensor.tensor_type.name,
-            [int(size) for size in tensor.shape],
-            hashlib.sha256(tensor.data.tobytes()).hexdigest(),
-        ]
-        for tensor in gguf.GGUFReader(path).tensors
-    }
 
 
 @pytest.mark.parametrize("case,kind", WITH_IMPORTANCE)
