@@ -36,10 +36,30 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's bytes, and the natural logarithm of the probability that the model gave it."""
+
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """One token of the answer, and the ``top`` likeliest in its place, likeliest first."""
+
+    chosen: TokenLogprob
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """More text of the answer; whole characters, never half of one."""
+    """More text of the answer; whole characters, never half of one.
+
+    ``logprobs`` of the tokens that it was made of are there when they were asked for.
+    """
 
     text: str
+    logprobs: tuple[Logprobs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

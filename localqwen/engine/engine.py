@@ -12,13 +12,14 @@ from typing import TypeAlias
 from localqwen.engine import native, plan, rope
 from localqwen.engine.context import Context, ContextOptions
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.jobs import Job, JobLoop, Sink
+from localqwen.engine.job import Job, Request, Sink
+from localqwen.engine.jobs import JobLoop
 from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.sampling import Sampling, decide, defaults
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
 from localqwen.events import Loading, Ready
-from localqwen.params import ChatMessage, SamplingParams
+from localqwen.params import ChatMessage
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +110,21 @@ class Engine:
             listener(self._state)
         return lambda: self._unsubscribe(listener)
 
-    def submit(self, messages: Sequence[ChatMessage], params: SamplingParams, sink: Sink) -> Job:
-        """Queue a request for the next assistant message; its events go to ``sink`` in the engine's thread.
+    def chat_prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
+        """The tokens that ask for the next assistant message.
 
-        Raises :class:`InvalidRequestError` when the chat template refuses the messages or a parameter is out of range,
-        :class:`PromptTooLongError` when no token would fit after the prompt.
+        Raises :class:`InvalidRequestError` when the chat template refuses the messages.
         """
-        loaded = self._loaded
-        if loaded is None:
-            raise InvalidRequestError(f"{self.name} is not loaded yet: try again later.")
-        prompt = loaded.template.tokens(messages)
+        return self._ready().template.tokens(messages)
+
+    def submit(self, request: Request, sink: Sink) -> Job:
+        """Queue a request; its events go to ``sink`` in the engine's thread.
+
+        Raises :class:`InvalidRequestError` when a parameter is out of range, :class:`PromptTooLongError` when no token
+        would fit after the prompt.
+        """
+        loaded = self._ready()
+        prompt, params = request.prompt, request.params
         if not prompt:
             raise InvalidRequestError("The prompt is empty.")
         if len(prompt) >= loaded.context_size:
@@ -134,6 +140,11 @@ class Engine:
         """Stop a job; it still gets its :class:`~localqwen.events.Finished`."""
         if (loaded := self._loaded) is not None:
             loaded.loop.cancel(job)
+
+    def _ready(self) -> _Loaded:
+        if (loaded := self._loaded) is None:
+            raise InvalidRequestError(f"{self.name} is not loaded yet: try again later.")
+        return loaded
 
     def _unsubscribe(self, listener: Callable[[State], None]) -> None:
         with self._lock:

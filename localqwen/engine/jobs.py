@@ -9,50 +9,17 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from localqwen.engine.context import Context, DecodeAbortedError
+from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
-from localqwen.engine.sampling import Sampler, Sampling
+from localqwen.engine.sampling import Sampler
 from localqwen.engine.text import AnswerText
 from localqwen.errors import LocalqwenError
-from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill, Usage
+from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
 
 log = logging.getLogger(__name__)
-
-Sink = Callable[[AnswerEvent], None]
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """One answer to generate: prompt token ids, sampling, where to stop, and what came of it.
-
-    ``max_tokens`` ``None`` is limited by the context only. Every job that is submitted gets one :class:`Finished`.
-    """
-
-    prompt: Sequence[int]
-    sampling: Sampling
-    sink: Sink
-    stops: Sequence[str] = ()
-    max_tokens: int | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    prefill_seconds: float = 0.0
-    decode_seconds: float = 0.0
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens and times so far."""
-        return Usage(
-            prompt_tokens=len(self.prompt),
-            completion_tokens=self.completion_tokens,
-            cached_tokens=self.cached_tokens,
-            prefill_seconds=self.prefill_seconds,
-            decode_seconds=self.decode_seconds,
-        )
 
 
 class JobLoop:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from localqwen.engine.engine import Engine
-from localqwen.engine.jobs import Job
+from localqwen.engine.job import Job, Request
 from localqwen.events import AnswerEvent, Finished
 from localqwen.params import ChatMessage, SamplingParams
 
@@ -45,7 +45,8 @@ class Answer:
             self._engine.cancel(self._job)
 
     def _submit(self, messages: Sequence[ChatMessage], params: SamplingParams) -> None:
-        self._job = self._engine.submit(messages, params, self._receive)
+        request = Request(self._engine.chat_prompt(messages), params)
+        self._job = self._engine.submit(request, self._receive)
         if self._closed:  # closed before there was a job to cancel
             self._engine.cancel(self._job)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localqwen.engine.engine import Engine, EngineOptions, Failed
-from localqwen.engine.jobs import Job
+from localqwen.engine.job import Job, Request
 from localqwen.errors import InvalidModelError, InvalidRequestError, OutOfMemoryError, PromptTooLongError
 from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill
 from localqwen.params import ChatMessage, SamplingParams
@@ -26,7 +26,7 @@ class Question:
 
     def __init__(self, engine: Engine, messages: list[ChatMessage], params: SamplingParams) -> None:
         self._events: queue.SimpleQueue[AnswerEvent] = queue.SimpleQueue()
-        self.job: Job = engine.submit(messages, params, self._events.put)
+        self.job: Job = engine.submit(Request(engine.chat_prompt(messages), params), self._events.put)
 
     def __iter__(self) -> Iterator[AnswerEvent]:
         while True:
@@ -149,7 +149,9 @@ def test_cancelling_in_the_queue(engine: Engine) -> None:
 
 def test_a_prompt_that_does_not_fit(engine: Engine) -> None:
     with pytest.raises(PromptTooLongError, match=r"has \d{5} tokens, and the context of 8192 .*--ctx"):
-        engine.submit([{"role": "user", "content": "word " * 10000}], SamplingParams(), print)
+        engine.submit(
+            Request(engine.chat_prompt([{"role": "user", "content": "word " * 10000}]), SamplingParams()), print
+        )
 
 
 def test_an_answer_ends_with_the_context(demo_gguf: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_failing_sink_hurts_nobody_else(engine: Engine) -> None:
     def sink(event: AnswerEvent) -> None:
         raise RuntimeError("nobody listens")
 
-    engine.submit(JAPAN, SamplingParams(temperature=0), sink)
+    engine.submit(Request(engine.chat_prompt(JAPAN), SamplingParams(temperature=0)), sink)
     assert "Tokyo" in ask(engine, JAPAN, temperature=0)[0]
 
 

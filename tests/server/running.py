@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from localqwen.engine.engine import Engine, EngineOptions
-from localqwen.engine.jobs import Job
+from localqwen.engine.job import Job
 from localqwen.events import Ready
 from localqwen.server.app import Access
 from localqwen.server.process import Server

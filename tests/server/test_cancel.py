@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from localqwen.engine.jobs import Job
+from localqwen.engine.job import Job
 from tests.server.running import DEADLINE, Running, wait_until
 
 STORY = {"messages": [{"role": "user", "content": "Write a very long story about a lighthouse keeper."}]}
