@@ -39,6 +39,7 @@ class Model:
             self._integer("context_length"),
             self.metadata(f"{self.architecture}.rope.scaling.type"),
             self._integer("rope.scaling.original_context_length") or None,
+            self._number("rope.scaling.factor"),
         )
 
     @classmethod
@@ -182,6 +183,13 @@ class Model:
     @property
     def _tokens(self) -> range:
         return range(self.vocabulary_size)
+
+    def _number(self, key: str) -> float | None:
+        """A number under the architecture's name."""
+        try:
+            return float(self.metadata(f"{self.architecture}.{key}") or "")
+        except ValueError:
+            return None
 
     def _integer(self, key: str) -> int:
         """A number under the architecture's name; of a list (one per layer) the largest; 0 where there is none."""
