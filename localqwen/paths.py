@@ -45,6 +45,11 @@ def chats_path() -> Path:
     return data_dir() / "chats.sqlite3"
 
 
+def states_dir() -> Path:
+    """Conversations that had no room in memory, as llama.cpp computed them: whatever is missing is computed again."""
+    return _place("cache", platformdirs.user_cache_dir(APP, appauthor=False)) / "states"
+
+
 def log_dir() -> Path:
     """Logs of the server process."""
     return _place("logs", platformdirs.user_log_dir(APP, appauthor=False))

@@ -1,12 +1,15 @@
-"""A llama.cpp context: the KV cache of one sequence, and decoding into it.
+"""A llama.cpp context: one KV cache that several sequences share, and decoding into it.
 
 Only one thread may use a context; :meth:`Context.abort` alone may be called from any.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 
@@ -16,13 +19,15 @@ from localqwen.engine.plan import UBATCH
 from localqwen.engine.rope import Rope
 from localqwen.errors import LocalqwenError, OutOfMemoryError
 
-ABORTED = 2
-NO_ROOM = 1
+NO_ROOM, ABORTED = 1, 2
+# Conversations that a context can tell apart, and rows of logits that one decode may ask for: llama.cpp wants at least
+# as many of these as of those. At a vocabulary of 152064, a row is 0.6 MB.
+SEQUENCES = OUTPUTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """``size`` in tokens, CPU ``threads`` for prefill and decode, and the position scaling."""
+    """``size`` in tokens (KV cells), CPU ``threads`` for prefill and decode, and the position scaling."""
 
     size: int
     threads: int
@@ -34,33 +39,68 @@ class DecodeError(LocalqwenError):
 
 
 class DecodeAbortedError(DecodeError):
-    """:meth:`Context.abort` stopped a decode."""
+    """:meth:`Context.abort` stopped a decode. Nothing of its batch is in the cache."""
+
+
+class NoRoomError(DecodeError):
+    """The KV cache has too few free cells for a batch. Nothing has changed."""
+
+
+class Batch:
+    """Up to ``UBATCH`` tokens of any sequences, to be decoded together."""
+
+    def __init__(self) -> None:
+        self.handle = llama.llama_batch_init(UBATCH, 0, 1)
+        self.outputs = 0
+        # Attribute access through the structure would make a new pointer object each time.
+        self._token, self._pos, self._count = self.handle.token, self.handle.pos, self.handle.n_seq_id
+        self._logits = self.handle.logits
+        self._sequence = [self.handle.seq_id[i] for i in range(UBATCH)]
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def clear(self) -> None:
+        """Start anew."""
+        self._size = self.outputs = 0
+
+    def add(self, sequence: int, tokens: Sequence[int], position: int, outputs: int) -> int:
+        """Append ``tokens`` of a sequence from ``position`` on; return the row of the first.
+
+        Logits are wanted of the last ``outputs`` of them.
+        """
+        row, count = self._size, len(tokens)
+        assert row + count <= UBATCH, "llama.cpp ends the process on a larger batch"
+        self.outputs += outputs
+        assert self.outputs <= OUTPUTS
+        for i, token in enumerate(tokens, row):
+            self._token[i] = token
+            self._pos[i] = position + i - row
+            self._count[i] = 1
+            self._sequence[i][0] = sequence
+            self._logits[i] = i >= row + count - outputs
+        self._size = row + count
+        return row
+
+    def close(self) -> None:
+        """Free the arrays."""
+        llama.llama_batch_free(self.handle)
 
 
 class Context:
-    """Decodes tokens and remembers which are in the KV cache, in order: ``tokens[i]`` stands at position i."""
+    """A KV cache of ``options.size`` cells under one position scaling."""
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
         """Allocate the KV cache. Raises :class:`OutOfMemoryError` when there is no room for it."""
-        native.forget_errors()
+        self.model = model
         self.options = options
-        self.tokens: list[int] = []
         self._abort = native.AbortFlag()
-        self.handle = llama.llama_init_from_model(model.handle, _parameters(options))
-        if not self.handle:
-            reasons = native.recent_errors()
-            raise OutOfMemoryError(
-                f"There is not enough memory for a context of {options.size} tokens with {model.path.name}"
-                f"{f' ({reasons[0]})' if reasons else ''}: use a smaller --ctx."
-            )
-        llama.llama_set_abort_callback(self.handle, self._abort.callback, self._abort.data)
-        self._memory = llama.llama_get_memory(self.handle)
-        self._batch = llama.llama_batch_init(UBATCH, 0, 1)
+        self.handle: ctypes.c_void_p | None = self._allocate(options)
 
     def close(self) -> None:
         """Free the KV cache."""
         if self.handle:
-            llama.llama_batch_free(self._batch)
             llama.llama_free(self.handle)
             self.handle = None
 
@@ -72,69 +112,102 @@ class Context:
         """Allow decoding again."""
         self._abort.clear()
 
-    def decode(self, tokens: Sequence[int], *, logits: bool) -> None:
-        """Compute up to ``UBATCH`` tokens after those in the cache; ``logits`` of the last are kept for sampling.
+    def decode(self, batch: Batch) -> None:
+        """Compute a batch. The logits of its outputs stay until the next one.
 
-        Raises :class:`DecodeAbortedError` or :class:`DecodeError`; :attr:`tokens` is then what the cache really holds.
+        Raises :class:`NoRoomError`, :class:`DecodeAbortedError` or :class:`DecodeError`.
         """
-        assert 0 < len(tokens) <= UBATCH, "llama.cpp ends the process on a larger batch"
-        assert len(self.tokens) + len(tokens) <= self.options.size
-        batch, start = self._batch, len(self.tokens)
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = start + i
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = 0
-        batch.logits[len(tokens) - 1] = logits
+        batch.handle.n_tokens = len(batch)
         native.forget_errors()
-        status = llama.llama_decode(self.handle, batch)
-        self.tokens += tokens
+        status = llama.llama_decode(self.handle, batch.handle)
         if status == 0:
             return
-        # Part of the batch may be in the cache, or none of it: llama.cpp's own count is the truth.
-        del self.tokens[llama.llama_memory_seq_pos_max(self._memory, 0) + 1 :]
+        if status == NO_ROOM:
+            raise NoRoomError(f"The KV cache of {self.options.size} tokens has no room left: use a larger --ctx.")
         if status == ABORTED:
             raise DecodeAbortedError("The answer was stopped.")
         reasons = "; ".join(native.recent_errors()) or f"llama_decode returned {status}"
-        if status == NO_ROOM:
-            raise DecodeError(f"The KV cache has no room left ({reasons}): use a larger --ctx.")
         raise DecodeError(f"llama.cpp could not compute ({reasons}): use a smaller --ctx or fewer --gpu-layers.")
 
-    def truncate(self, length: int) -> None:
-        """Forget all but the first ``length`` tokens of the cache."""
-        if length >= len(self.tokens):
-            return
-        if not llama.llama_memory_seq_rm(self._memory, 0, length, -1):
-            # Recurrent models cannot forget a part; everything always works.
-            llama.llama_memory_seq_rm(self._memory, 0, -1, -1)
-            length = 0
-        del self.tokens[length:]
+    def length(self, sequence: int) -> int:
+        """How many tokens of a sequence are in the cache, by llama.cpp's own count."""
+        return int(llama.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def keep_common_prefix(self, tokens: Sequence[int]) -> int:
-        """Forget what differs from ``tokens``; return how many tokens of it are in the cache.
+    def truncate(self, sequence: int, length: int) -> None:
+        """Forget all but the first ``length`` tokens of a sequence."""
+        # Only recurrent models refuse to forget a part, and Qwen2 is none.
+        assert llama.llama_memory_seq_rm(self._memory, sequence, length, -1)
 
-        At least the last token of ``tokens`` is left to decode, because its logits are wanted.
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let an empty sequence begin with the first ``length`` tokens of another; the cells are shared."""
+        llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def grow(self, size: int) -> None:
+        """Make the cache larger; what is in it stays, bit for bit.
+
+        Raises :class:`OutOfMemoryError`, after which the old size is in force and the cache may be empty.
         """
-        self.truncate(common_prefix(self.tokens, tokens[:-1]))
-        return len(self.tokens)
+        saved = self._state()
+        self.close()
+        try:
+            self.handle = self._allocate(replace(self.options, size=size))
+        except OutOfMemoryError:
+            self.handle = self._allocate(self.options)
+            self._restore(saved)
+            raise
+        self.options = replace(self.options, size=size)
+        self._restore(saved)
+
+    def save(self, sequence: int, path: Path, header: Sequence[int]) -> None:
+        """Write a sequence to a file that begins with ``header``. Raises :class:`OSError` if that fails."""
+        native.forget_errors()
+        array = (llama.llama_token * len(header))(*header)
+        if not llama.llama_state_seq_save_file(self.handle, os.fsencode(path), sequence, array, len(header)):
+            raise OSError(f"{path}: {'; '.join(native.recent_errors())}")
+
+    def load(self, sequence: int, path: Path, header_length: int) -> bool:
+        """Fill an empty sequence from a file of :meth:`save`; return whether that worked."""
+        array, count = (llama.llama_token * header_length)(), ctypes.c_size_t()
+        path_bytes = os.fsencode(path)
+        return bool(
+            llama.llama_state_seq_load_file(
+                self.handle, path_bytes, sequence, array, header_length, ctypes.byref(count)
+            )
+        )
+
+    def _allocate(self, options: ContextOptions) -> ctypes.c_void_p:
+        native.forget_errors()
+        handle: ctypes.c_void_p | None = llama.llama_init_from_model(self.model.handle, parameters(options))
+        if not handle:
+            reasons = native.recent_errors()
+            raise OutOfMemoryError(
+                f"There is not enough memory for a context of {options.size} tokens with {self.model.path.name}"
+                f"{f' ({reasons[0]})' if reasons else ''}: use a smaller --ctx."
+            )
+        llama.llama_set_abort_callback(handle, self._abort.callback, self._abort.data)
+        self._memory = llama.llama_get_memory(handle)
+        return handle
+
+    def _state(self) -> ctypes.Array[ctypes.c_uint8]:
+        size = llama.llama_state_get_size(self.handle)
+        data: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
+        assert llama.llama_state_get_data(self.handle, data, size) == size
+        return data
+
+    def _restore(self, data: ctypes.Array[ctypes.c_uint8]) -> None:
+        if llama.llama_state_set_data(self.handle, data, len(data)) != len(data):
+            raise DecodeError(f"The KV cache could not be moved ({'; '.join(native.recent_errors())}): ask again.")
 
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from the start."""
-    shorter = min(len(first), len(second))
-    if first[:shorter] == second[:shorter]:
-        return shorter
-    return next(i for i in range(shorter) if first[i] != second[i])
-
-
-def _parameters(options: ContextOptions) -> object:
+def parameters(options: ContextOptions) -> llama.llama_context_params:
+    """llama.cpp's parameters for ``options``."""
     params = llama.llama_context_default_params()
     params.n_ctx = options.size
     params.n_batch = params.n_ubatch = UBATCH
-    # One row of logits instead of one per token of the batch: 300 MB less at a vocabulary of 152064.
-    params.n_outputs_max = 1
+    params.n_seq_max = SEQUENCES
+    params.kv_unified = True  # any sequence may use any cell
+    # A few rows of logits instead of one per token of the batch: 300 MB less at a vocabulary of 152064.
+    params.n_outputs_max = OUTPUTS
     params.n_threads = params.n_threads_batch = options.threads
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO  # off only where a backend cannot
     params.no_perf = True

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import llama_cpp
+
+from localqwen import paths
 from localqwen.engine import native, plan, rope
-from localqwen.engine.context import Context, ContextOptions
+from localqwen.engine.cache import Caches
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.job import Job, Request, Sink
 from localqwen.engine.jobs import JobLoop
 from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
+from localqwen.engine.rope import YarnMode
 from localqwen.engine.sampling import Sampling, decide, defaults
+from localqwen.engine.states import SavedStates, model_digest
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
@@ -26,11 +31,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """``context`` in tokens, CPU ``threads``, ``gpu_layers`` to offload; ``None`` is chosen to suit the machine."""
+    """``context`` in tokens, CPU ``threads``, ``gpu_layers`` to offload; ``None`` is chosen to suit the machine.
+
+    ``yarn`` is how positions are scaled, ``disk_cache`` how many bytes evicted conversations may take on the disk.
+    """
 
     context: int | None = None
     threads: int | None = None
     gpu_layers: int | None = None
+    yarn: YarnMode = "auto"
+    disk_cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,7 @@ class Engine:
                 f"The prompt has {len(prompt)} tokens, and the context of {loaded.context_size} must hold it and the "
                 "answer: shorten it, or serve the model with a larger --ctx."
             )
-        job = Job(prompt, decide(params, loaded.sampling), sink, params.stop, params.max_tokens)
+        job = Job(request, decide(params, loaded.sampling), sink)
         loaded.loop.submit(job)
         return job
 
@@ -169,25 +179,35 @@ class Engine:
         gpu_layers = self._gpu_layers()
         with Model.open(self.path) as facts:
             size = self._context_size(facts, gpu_layers)
-            scaling = rope.rope_for(size, facts.window)
+            rope.rope_for(size, facts.window, self._options.yarn)  # refuses a size that cannot be
             needed = plan.memory_needed(facts.shape, size, gpu_layers)
             source = _template_source(facts)
         plan.check_memory(self.path.name, needed, self._available())
         threads = self._options.threads or physical_cores()
         with Model.load(self.path, gpu_layers, self._report) as model:
-            context = Context(model, ContextOptions(size, threads, scaling))
+            caches = Caches(model, threads, size, self._states())
+            caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
+            loop = JobLoop(model, caches, self._options.yarn)
+            special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
+            template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
+            self._loaded = _Loaded(template, defaults(model.metadata), size, loop)
+            if self._closing.is_set():  # close() may have come before there was a loop to stop
+                loop.stop()
+            self._set_state(Ready(self.name, size))
             try:
-                loop = JobLoop(model, context)
-                special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
-                template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
-                self._loaded = _Loaded(template, defaults(model.metadata), size, loop)
-                if self._closing.is_set():  # close() may have come before there was a loop to stop
-                    loop.stop()
-                self._set_state(Ready(self.name, size))
                 loop.run()
             finally:
                 self._loaded = None
-                context.close()
+
+    def _states(self) -> SavedStates | None:
+        if not self._options.disk_cache:
+            return None
+        identity = {
+            "model": model_digest([self.path]),
+            "llama.cpp": llama_cpp.__version__,
+            "kv": ["f16", "f16"],
+        }
+        return SavedStates(paths.states_dir(), self._options.disk_cache, identity)
 
     def _report(self, progress: float) -> bool:
         self._set_state(Loading(progress))

@@ -29,21 +29,24 @@ class Request:
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One answer to generate: prompt token ids, sampling, where to stop, and what came of it.
+    """One answer to generate, with ``sampling`` decided, and what came of it.
 
-    ``max_tokens`` ``None`` is limited by the context only. Every job that is submitted gets one :class:`Finished`.
+    Every job that is submitted gets one :class:`~localqwen.events.Finished`.
     """
 
-    prompt: Sequence[int]
+    request: Request
     sampling: Sampling
     sink: Sink
-    stops: Sequence[str] = ()
-    max_tokens: int | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     cached_tokens: int = 0
     completion_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        """Token ids."""
+        return self.request.prompt
 
     @property
     def usage(self) -> Usage:

@@ -1,4 +1,4 @@
-"""The one loop that decodes: jobs wait in a queue, and a single thread touches the context.
+"""The one loop that decodes: all running jobs' tokens in one batch, and a single thread that touches the contexts.
 
 A job's events go to its sink, which is called in that thread and must only pass them on.
 """
@@ -9,30 +9,54 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 
-from localqwen.engine.context import Context, DecodeAbortedError
+from localqwen.engine.cache import Cache, Caches
+from localqwen.engine.context import OUTPUTS, Batch, Context, DecodeAbortedError, NoRoomError
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
-from localqwen.engine.sampling import Sampler
-from localqwen.engine.text import AnswerText
+from localqwen.engine.prefix import common_prefix
+from localqwen.engine.rope import YarnMode, capacity, rope_for
+from localqwen.engine.running import Running, tell
+from localqwen.engine.schedule import prompt_budget, shares
 from localqwen.errors import LocalqwenError
-from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
+from localqwen.events import Finished, FinishReason
 
 log = logging.getLogger(__name__)
 
+MAX_RUNNING = 8
+# What an answer is expected to need, where its limit is not lower: so much the position scaling covers beyond the
+# prompt, and jobs that together would need more than there is wait for each other.
+EXPECTED_ANSWER = 1024
+WORTH_WAITING_FOR = 64  # tokens in common with a prompt that is being computed
+SAVING_SECONDS = 5.0
+
 
 class JobLoop:
-    """Runs jobs on a context, one after the other. :meth:`run` is the thread; the rest may be called from any."""
+    """Runs jobs. :meth:`run` is the thread; :meth:`submit`, :meth:`cancel`, :meth:`stop` may be called from any."""
 
-    def __init__(self, model: Model, context: Context) -> None:
+    def __init__(
+        self,
+        model: Model,
+        caches: Caches,
+        yarn: YarnMode = "auto",
+        on_finished: Callable[[Running, FinishReason], None] = lambda running, reason: None,
+    ) -> None:
         self._model = model
-        self._context = context
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._caches = caches
+        self._yarn = yarn
+        self._on_finished = on_finished
+        self._queue: queue.SimpleQueue[Job | Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._running: Job | None = None
         self._open: set[Job] = set()
+        self._decoding: tuple[Context, list[Job]] | None = None
         self._stopping = False
+        self._waiting: deque[Running] = deque()
+        self._running: list[Running] = []
+        self._batch = Batch()
+        self._prefill_rate = 0.0
 
     def submit(self, job: Job) -> None:
         """Put a job into the queue; one that comes after :meth:`stop` is cancelled at once."""
@@ -42,23 +66,30 @@ class JobLoop:
                 self._open.add(job)
                 self._queue.put(job)
         if stopping:
-            _tell(job, Finished("cancelled", job.usage))
+            tell(job, Finished("cancelled", job.usage))
 
     def cancel(self, job: Job) -> None:
         """Stop a job, in the queue, in prefill or in generation; what it has generated stays generated."""
         job.cancelled.set()
         with self._lock:
-            if self._running is job:
-                self._context.abort()
+            # A decode that others' tokens are in goes on; it is short as long as there are answers in it.
+            if self._decoding is not None and self._decoding[1] == [job]:
+                self._decoding[0].abort()
+        self._queue.put(_nothing)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Let the loop's thread call ``function`` between two decodes; not at all after :meth:`stop`."""
+        self._queue.put(function)
 
     def stop(self) -> None:
         """Cancel every job and end :meth:`run`."""
         with self._lock:
             self._stopping = True
-            jobs = list(self._open)
-        for job in jobs:
-            self.cancel(job)
-        self._queue.put(None)
+            for job in self._open:
+                job.cancelled.set()
+            if self._decoding is not None:
+                self._decoding[0].abort()
+        self._queue.put(_nothing)
 
     @property
     def open_jobs(self) -> int:
@@ -68,86 +99,207 @@ class JobLoop:
 
     def run(self) -> None:
         """Work until :meth:`stop`. A job that fails takes no other with it."""
-        while (job := self._queue.get()) is not None:
-            with self._lock:
-                self._running = job
-                self._context.resume()  # a cancellation from now on is this job's
-            finished = self._run_safely(job)
-            with self._lock:
-                self._running = None
-                self._open.discard(job)
-            _tell(job, finished)
-
-    def _run_safely(self, job: Job) -> Finished:
         try:
-            reason = self._run(job)
-            return Finished(reason, job.usage)
+            while self._listen():
+                self._end_cancelled()
+                self._admit()
+                for cache in self._caches:
+                    self._step(cache)
+        finally:
+            for running in [*self._running, *self._waiting]:
+                self._finish(running, "cancelled")
+            self._save_all()
+            self._caches.close()
+            self._batch.close()
+
+    def _listen(self) -> bool:
+        """Take what came in, waiting for it if there is nothing to do; return whether to go on."""
+        idle = not self._running and not self._waiting
+        while not self._stopping:
+            try:
+                item = self._queue.get(block=idle)
+            except queue.Empty:
+                return True
+            idle = False
+            if isinstance(item, Job):
+                self._waiting.append(Running(item, self._model, self._caches.budget))
+            else:
+                item()
+        return False
+
+    def _end_cancelled(self) -> None:
+        for running in [*self._running, *self._waiting]:
+            if running.job.cancelled.is_set():
+                self._finish(running, "cancelled")
+
+    def _admit(self) -> None:
+        """Let waiting jobs run, in their order, as far as there is room."""
+        for running in list(self._waiting):
+            if len(self._running) >= MAX_RUNNING:
+                return
+            if self._is_worth_waiting(running):
+                continue
+            try:
+                cache = self._room_for(running)
+                if cache is None:
+                    return
+                running.begin(cache)
+            except Exception as error:
+                self._fail([running], error)
+                continue
+            self._waiting.remove(running)
+            self._running.append(running)
+
+    def _is_worth_waiting(self, running: Running) -> bool:
+        """Whether a prompt that is being computed has a beginning that this one could share when it is done."""
+        for other in self._running:
+            if other.slot is not None and other.pending > 1:
+                common = common_prefix(other.tokens, running.tokens)
+                if common - len(other.slot.tokens) >= WORTH_WAITING_FOR:
+                    return True
+        return False
+
+    def _room_for(self, running: Running) -> Cache | None:
+        """The cache that a job can run in now; ``None`` if it has to wait."""
+        needed = len(running.tokens) + min(running.room, EXPECTED_ANSWER)
+        cache = self._caches.get(rope_for(needed, self._model.window, self._yarn), needed)
+        if cache is None:
+            assert self._running, "the whole budget is enough for any job"
+            return None
+        others = [other for other in self._running if other.cache is cache]
+        expected = sum(other.pending + min(other.room, EXPECTED_ANSWER) for other in others)
+        source, shared = cache.slots.best(running.tokens)
+        new = needed - (shared if source is not None and source.busy else 0)
+        if others and cache.slots.cells(busy_only=True) + expected + new > self._caches.budget:
+            return None
+        if cache.size < needed:
+            cache.grow(needed, self._caches.limit(cache))
+        return cache
+
+    def _step(self, cache: Cache) -> None:
+        """Decode once for the jobs of one cache, and sample for those whose tokens are all decoded."""
+        jobs = self._covered(cache)
+        plan = self._fill(jobs)
+        if not plan:
+            return
+        started = time.perf_counter()
+        try:
+            self._decode(cache, [running.job for running, _, _ in plan])
+        except NoRoomError:
+            self._make_room(cache, jobs)
+            return
         except DecodeAbortedError:
-            return Finished("cancelled", job.usage)
-        except LocalqwenError as error:
-            log.warning("%s", error)
-            return Finished("error", job.usage, str(error))
+            return  # the jobs that are not cancelled decode the same tokens again
         except Exception as error:
-            log.exception("A job failed")
-            return Finished("error", job.usage, f"The engine failed on this answer: {error!r}.")
+            self._fail([running for running, _, _ in plan], error)
+            return
+        self._measure(plan, time.perf_counter() - started)
+        for running, row, count in plan:
+            self._advance(running, row, count)
 
-    def _run(self, job: Job) -> FinishReason:
-        if job.cancelled.is_set():
-            return "cancelled"
-        self._prefill(job)
-        started = time.perf_counter()
-        sampler = Sampler(job.sampling, self._model.vocabulary_size, job.prompt, self._context.options.size)
+    def _covered(self, cache: Cache) -> list[Running]:
+        """The jobs of a cache; those that have outgrown its position scaling are sent to wait for another."""
+        jobs = [running for running in self._running if running.cache is cache]
+        most = capacity(cache.rope, self._model.window)
+        outgrown = [running for running in jobs if len(running.tokens) > most]
+        for running in outgrown:
+            self._send_back(running)
+        return [running for running in jobs if running not in outgrown]
+
+    def _fill(self, jobs: list[Running]) -> list[tuple[Running, int, int]]:
+        """Put the next tokens of each job into the batch: (job, row of its first token, how many)."""
+        self._batch.clear()
+        answers = [running for running in jobs if running.pending == 1]
+        prompts = [running for running in jobs if running.pending > 1]
+        counts = [1] * len(answers)
+        counts += shares([p.pending for p in prompts], prompt_budget(UBATCH, len(answers), self._prefill_rate))
+        plan = []
+        for running, count in zip([*answers, *prompts], counts, strict=True):
+            if count:
+                assert running.slot is not None
+                start = len(running.slot.tokens)
+                tokens = running.tokens[start : start + count]
+                row = self._batch.add(running.slot.id, tokens, start, int(count == running.pending))
+                plan.append((running, row, count))
+        return plan
+
+    def _decode(self, cache: Cache, jobs: list[Job]) -> None:
+        with self._lock:
+            if self._stopping or (len(jobs) == 1 and jobs[0].cancelled.is_set()):
+                raise DecodeAbortedError("The answer was stopped.")
+            cache.context.resume()  # an abortion from now on is meant for this decode
+            self._decoding = (cache.context, jobs)
         try:
-            return self._generate(job, sampler)
+            cache.decode(self._batch)
         finally:
-            job.decode_seconds = time.perf_counter() - started
-            sampler.close()
+            with self._lock:
+                self._decoding = None
 
-    def _prefill(self, job: Job) -> None:
-        """Decode the part of the prompt that the previous job has not left in the cache, a ubatch at a time."""
-        started = time.perf_counter()
-        total = len(job.prompt)
+    def _advance(self, running: Running, row: int, count: int) -> None:
+        """Take note of decoded tokens, and sample if they were the last of those pending."""
+        assert running.slot is not None
+        start = len(running.slot.tokens)
+        running.slot.append(running.tokens[start : start + count])
+        running.tell_prefill()
+        if running.pending:
+            return
         try:
-            done = job.cached_tokens = self._context.keep_common_prefix(job.prompt)
-            while done < total:
-                _tell(job, Prefill(done, total))
-                end = min(done + UBATCH, total)
-                self._context.decode(job.prompt[done:end], logits=end == total)
-                done = end
-            _tell(job, Prefill(total, total))
-        finally:
-            job.prefill_seconds = time.perf_counter() - started
+            _, reason = running.sample(row + count - 1)
+        except Exception as error:
+            self._fail([running], error)
+            return
+        if reason:
+            self._finish(running, reason)
 
-    def _generate(self, job: Job, sampler: Sampler) -> FinishReason:
-        answer = AnswerText(job.stops)
-        room = self._context.options.size - len(job.prompt)
-        limit = min(room, job.max_tokens) if job.max_tokens is not None else room
-        reason: FinishReason = "stop"
-        try:
-            while True:
-                token = sampler.sample(self._context)
-                if self._model.ends_answer(token):
-                    break
-                job.completion_tokens += 1
-                text, stopped = answer.feed(self._model.piece(token))
-                if text:
-                    _tell(job, Delta(text))
-                if stopped:
-                    return "stop"
-                if job.completion_tokens >= limit:
-                    reason = "length"
-                    break
-                self._context.decode([token], logits=True)
-        except DecodeAbortedError:
-            reason = "cancelled"
-        if rest := answer.finish():
-            _tell(job, Delta(rest))
-        return reason
+    def _make_room(self, cache: Cache, jobs: list[Running]) -> None:
+        """Grow, or evict what nobody uses; if that is not possible, let the youngest job wait."""
+        if self._caches.make_room(cache, len(self._batch)):
+            return
+        youngest = jobs[-1]
+        if len(jobs) == 1:
+            self._fail(jobs, NoRoomError("There is not enough memory for this conversation: use a smaller --ctx."))
+            return
+        self._send_back(youngest)
+
+    def _send_back(self, running: Running) -> None:
+        """Let a job wait until it can run again; its tokens stay, and what is cached of them as long as it can."""
+        running.pause()
+        self._running.remove(running)
+        self._waiting.appendleft(running)
+
+    def _measure(self, plan: list[tuple[Running, int, int]], seconds: float) -> None:
+        tokens = sum(count for _, _, count in plan)
+        if tokens - len(plan) >= OUTPUTS:
+            self._prefill_rate = tokens / seconds
+
+    def _fail(self, jobs: list[Running], error: Exception) -> None:
+        for running in jobs:
+            running.lose()
+            if isinstance(error, LocalqwenError):
+                log.warning("%s", error)
+                self._finish(running, "error", str(error))
+            else:
+                log.error("A job failed", exc_info=error)
+                self._finish(running, "error", f"The engine failed on this answer: {error!r}.")
+
+    def _finish(self, running: Running, reason: FinishReason, error: str | None = None) -> None:
+        if running in self._running:
+            self._running.remove(running)
+        else:
+            self._waiting.remove(running)
+        with self._lock:
+            self._open.discard(running.job)
+        self._on_finished(running, reason)
+        running.finish(reason, error)
+
+    def _save_all(self) -> None:
+        """Write the conversations in memory to disk, the most recent ones first, as far as a short time allows."""
+        deadline = time.monotonic() + SAVING_SECONDS
+        for cache in self._caches:
+            for slot in cache.slots.idle():
+                if time.monotonic() < deadline:
+                    cache.save(slot)
 
 
-def _tell(job: Job, event: AnswerEvent) -> None:
-    try:
-        job.sink(event)
-    except Exception:  # whoever wanted to know is gone; the loop serves others
-        log.debug("A job's sink failed", exc_info=True)
-        job.cancelled.set()
+def _nothing() -> None:
+    """Wakes the loop."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import llama_cpp.llama_cpp as llama
 
-from localqwen.engine.context import Context
+from localqwen.engine.model import Model
 from localqwen.errors import InvalidRequestError
 from localqwen.params import SamplingParams
 
@@ -82,11 +82,13 @@ class Sampler:
     looks at the whole prompt and answer, as theirs does.
     """
 
-    def __init__(self, sampling: Sampling, vocabulary_size: int, prompt: Sequence[int], context_size: int) -> None:
+    def __init__(self, model: Model, sampling: Sampling, prompt: Sequence[int]) -> None:
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         if sampling.repetition_penalty != 1:
             self._add(
-                llama.llama_sampler_init_penalties(vocabulary_size, context_size, sampling.repetition_penalty, 0.0, 0.0)
+                llama.llama_sampler_init_penalties(
+                    model.vocabulary_size, 1 << 17, sampling.repetition_penalty, 0.0, 0.0
+                )
             )
         if sampling.temperature == 0:
             self._add(llama.llama_sampler_init_greedy())
@@ -103,9 +105,9 @@ class Sampler:
             for token in prompt:
                 llama.llama_sampler_accept(self._chain, token)
 
-    def sample(self, context: Context) -> int:
-        """Draw a token from the logits of the last token decoded, and take note of it."""
-        return int(llama.llama_sampler_sample(self._chain, context.handle, -1))
+    def sample(self, context: object, row: int) -> int:
+        """Draw a token from the logits of a row of the last batch, and take note of it."""
+        return int(llama.llama_sampler_sample(self._chain, context, row))
 
     def close(self) -> None:
         """Free the chain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def ask(engine: Engine, messages: list[ChatMessage], **params: object) -> tuple[
     return "".join(event.text for event in events if isinstance(event, Delta)), finished
 
 
+@contextmanager
+def loaded(path: Path, options: EngineOptions | None = None) -> Iterator[Engine]:
+    engine = Engine(path, options)
+    engine.start()
+    wait_until(lambda: not isinstance(engine.state, Loading), "the model is loaded")
+    yield engine
+    assert engine.close()
+
+
 def failure(path: Path, options: EngineOptions | None = None, available: int = 1 << 40) -> Exception:
     engine = Engine(path, options, available=lambda: available)
     engine.start()
@@ -81,17 +91,21 @@ def test_a_turn_that_follows_computes_only_what_is_new(engine: Engine) -> None:
     assert third.usage.cached_tokens == third.usage.prompt_tokens - 1
 
 
-def test_a_seed_repeats_an_answer(engine: Engine) -> None:
-    one, other = (ask(engine, STORY, temperature=1.0, seed=7, max_tokens=24)[0] for _ in range(2))
-    assert one == other
-    assert len({one, *(ask(engine, STORY, temperature=1.0, max_tokens=24)[0] for _ in range(3))}) > 1
+def test_a_seed_repeats_an_answer(demo_gguf: Path) -> None:
+    # A cache that holds something else computes in another order, and the last bits of the logits may decide a draw.
+    answers = []
+    for seed in (7, 7, None, None):
+        with loaded(demo_gguf) as engine:
+            answers.append(ask(engine, STORY, temperature=1.0, seed=seed, max_tokens=24)[0])
+    assert answers[0] == answers[1]
+    assert len(set(answers)) > 1
 
 
 def test_limit_and_stop_string(engine: Engine) -> None:
-    text, finished = ask(engine, STORY, temperature=0, max_tokens=20)
-    assert (finished.reason, finished.usage.completion_tokens) == ("length", 20)
+    text, finished = ask(engine, JAPAN, temperature=0, max_tokens=5)
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 5)
     middle = text[len(text) // 2 :][:6]
-    stopped, finished = ask(engine, STORY, temperature=0, max_tokens=20, stop=(middle, "never said"))
+    stopped, finished = ask(engine, JAPAN, temperature=0, max_tokens=5, stop=(middle, "never said"))
     assert finished.reason == "stop"
     assert stopped == text[: text.index(middle)]
 

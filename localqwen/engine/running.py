@@ -1,0 +1,137 @@
+"""A job while the loop works on it: tokens in, text out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from localqwen.engine.cache import Cache
+from localqwen.engine.job import Job
+from localqwen.engine.model import Model
+from localqwen.engine.prefix import Slot
+from localqwen.engine.sampling import Sampler
+from localqwen.engine.text import AnswerText
+from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
+
+log = logging.getLogger(__name__)
+
+
+class Running:
+    """The state of a job between two decodes.
+
+    ``tokens`` are prompt and answer. Those that its ``slot`` does not hold are pending: many in prefill, one in
+    generation, and all of them again when the sequence was lost to others.
+    """
+
+    def __init__(self, job: Job, model: Model, longest: int) -> None:
+        """``longest`` is how many tokens prompt and answer may have together."""
+        self.job = job
+        self.tokens: list[int] = list(job.prompt)
+        self.cache: Cache | None = None
+        self.slot: Slot | None = None
+        self._model = model
+        self._sampler: Sampler | None = None
+        self._text = AnswerText(job.request.params.stop)
+        self._shown: list[str] = []
+        limit = job.request.params.max_tokens
+        self.longest = min(longest, len(self.tokens) + limit) if limit is not None else longest
+        self._started = self._answering = 0.0
+
+    @property
+    def pending(self) -> int:
+        """How many tokens are to be decoded before the next one can be sampled."""
+        return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
+
+    @property
+    def room(self) -> int:
+        """How many more tokens the answer may have."""
+        return self.longest - len(self.tokens)
+
+    @property
+    def generated(self) -> Sequence[int]:
+        """The answer's tokens so far."""
+        return self.tokens[len(self.job.prompt) :]
+
+    @property
+    def text(self) -> str:
+        """The answer's text so far, as it was told."""
+        return "".join(self._shown)
+
+    def begin(self, cache: Cache) -> None:
+        """Take a sequence of ``cache``."""
+        self.cache = cache
+        self.slot = cache.begin(self.tokens)
+        if not self._started:
+            self._started = time.perf_counter()
+            self.job.cached_tokens = len(self.slot.tokens)
+        self.tell_prefill()
+
+    def pause(self) -> None:
+        """Let the sequence go, to begin again later; it stays cached."""
+        if self.cache is not None and self.slot is not None:
+            self.cache.end(self.slot)
+        self.cache = self.slot = None
+
+    def lose(self) -> None:
+        """Give the sequence up: what it holds is not to be trusted any more."""
+        if self.cache is not None and self.slot is not None:
+            self.cache.drop(self.slot)
+        self.cache = self.slot = None
+
+    def tell_prefill(self) -> None:
+        """Tell how far the prompt is, unless the answer has begun."""
+        if not self._answering and self.slot is not None:
+            total = len(self.job.prompt)
+            self.tell(Prefill(min(len(self.slot.tokens), total), total))
+
+    def sample(self, row: int) -> tuple[int, FinishReason | None]:
+        """Draw the token that follows a row of the last decode, and tell its text; the answer may end with it."""
+        assert self.cache is not None
+        if self._sampler is None:
+            self._answering = time.perf_counter()
+            self.job.prefill_seconds = self._answering - self._started
+            self._sampler = Sampler(self._model, self.job.sampling, self.job.prompt)
+        token = self._sampler.sample(self.cache.context.handle, row)
+        if self._model.ends_answer(token):
+            return token, "stop"
+        self.tokens.append(token)
+        self.job.completion_tokens += 1
+        text, stopped = self._text.feed(self._model.piece(token))
+        if text:
+            self._show(text)
+        if stopped:
+            self._text = AnswerText()  # nothing more is to come
+            return token, "stop"
+        return token, None if self.room > 0 else "length"
+
+    def finish(self, reason: FinishReason, error: str | None = None) -> None:
+        """Tell the rest of the text and the end, and let the sequence go; it stays cached."""
+        if reason != "error" and (rest := self._text.finish()):
+            self._show(rest)
+        if self._answering:
+            self.job.decode_seconds = time.perf_counter() - self._answering
+        elif self._started:
+            self.job.prefill_seconds = time.perf_counter() - self._started
+        if self._sampler is not None:
+            self._sampler.close()
+        self.pause()
+        self.tell(Finished(reason, self.job.usage, error))
+
+    def tell(self, event: AnswerEvent) -> None:
+        """Pass an event on to whoever asked."""
+        tell(self.job, event)
+
+    def _show(self, text: str) -> None:
+        self._shown.append(text)
+        self.tell(Delta(text))
+
+
+def tell(job: Job, event: AnswerEvent) -> None:
+    """Pass an event on; a sink that fails takes nobody else with it."""
+    sink: Callable[[AnswerEvent], None] = job.sink
+    try:
+        sink(event)
+    except Exception:  # whoever wanted to know is gone; the loop serves others
+        log.debug("A job's sink failed", exc_info=True)
+        job.cancelled.set()
