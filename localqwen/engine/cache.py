@@ -34,12 +34,17 @@ class Cache:
         self.restored = self.saved = 0
         self._states = states
         self._kv_bytes = model.shape.kv_bytes_per_token
-        self._free = options.size  # at least so many cells are
+        self._free = options.size  # at least so many cells: counting them after every token would take time
 
     @property
     def size(self) -> int:
         """Cells that there are."""
         return self.context.options.size
+
+    @property
+    def used(self) -> int:
+        """Cells that hold something, or a few more."""
+        return self.size - self._free
 
     @property
     def rope(self) -> Rope:
@@ -80,11 +85,12 @@ class Cache:
         if length < len(slot.tokens):
             self.context.truncate(slot.id, length)
             slot.truncate(length)
+            self._recount()
 
     def decode(self, batch: Batch) -> None:
         """As :meth:`Context.decode`, but asks llama.cpp only when there should be room."""
         if len(batch) > self._free:
-            self._free = self.size - self.slots.cells()
+            self._recount()
         if len(batch) > self._free:
             raise NoRoomError(f"The KV cache of {self.size} tokens is full.")
         self.context.decode(batch)
@@ -102,7 +108,7 @@ class Cache:
             log.warning("%s", error)
             return False
         finally:
-            self._free = 0  # to be counted anew
+            self._recount()
         return True
 
     def evict(self, keep: Slot | None = None) -> bool:
@@ -112,7 +118,6 @@ class Cache:
             return False
         self._save(idle[0])
         self.truncate(idle[0], 0)
-        self._free = 0
         return True
 
     def save(self, slot: Slot) -> None:
@@ -122,6 +127,9 @@ class Cache:
     def close(self) -> None:
         """Free the KV cache."""
         self.context.close()
+
+    def _recount(self) -> None:
+        self._free = self.size - self.slots.cells()
 
     def _save(self, slot: Slot) -> None:
         if self._states is None or len(slot.tokens) < WORTH_A_FILE:
@@ -147,7 +155,7 @@ class Cache:
             return None
         self.restored += 1
         slot.append(state.tokens.tolist())
-        self._free = 0
+        self._recount()
         self.truncate(slot, length)
         return slot
 

@@ -22,6 +22,7 @@ from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode
 from localqwen.engine.sampling import Sampling, decide, defaults
 from localqwen.engine.states import SavedStates, model_digest
+from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
@@ -34,6 +35,7 @@ class EngineOptions:
     """``context`` in tokens, CPU ``threads``, ``gpu_layers`` to offload; ``None`` is chosen to suit the machine.
 
     ``yarn`` is how positions are scaled, ``disk_cache`` how many bytes evicted conversations may take on the disk.
+    ``speculation`` drafts tokens from the conversation itself, or with the smaller model ``draft``.
     """
 
     context: int | None = None
@@ -41,6 +43,8 @@ class EngineOptions:
     gpu_layers: int | None = None
     yarn: YarnMode = "auto"
     disk_cache: int = 0
+    speculation: bool = True
+    draft: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Engine:
         self._available = available
         self._state: State = Loading(0.0)
         self._loaded: _Loaded | None = None
+        self._stats = Stats()
         self._listeners: list[Callable[[State], None]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -104,6 +109,11 @@ class Engine:
     def state(self) -> State:
         """Loading, ready or failed."""
         return self._state
+
+    @property
+    def stats(self) -> Stats:
+        """What has been done so far."""
+        return self._stats
 
     @property
     def open_jobs(self) -> int:
@@ -188,6 +198,7 @@ class Engine:
             caches = Caches(model, threads, size, self._states())
             caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
             loop = JobLoop(model, caches, self._options.yarn)
+            self._stats = loop.stats
             special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
             template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
             self._loaded = _Loaded(template, defaults(model.metadata), size, loop)

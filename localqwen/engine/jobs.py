@@ -21,6 +21,7 @@ from localqwen.engine.prefix import common_prefix
 from localqwen.engine.rope import YarnMode, capacity, rope_for
 from localqwen.engine.running import Running, tell
 from localqwen.engine.schedule import prompt_budget, shares
+from localqwen.engine.stats import Stats
 from localqwen.errors import LocalqwenError
 from localqwen.events import Finished, FinishReason
 
@@ -44,6 +45,7 @@ class JobLoop:
         yarn: YarnMode = "auto",
         on_finished: Callable[[Running, FinishReason], None] = lambda running, reason: None,
     ) -> None:
+        self.stats = Stats()
         self._model = model
         self._caches = caches
         self._yarn = yarn
@@ -100,11 +102,13 @@ class JobLoop:
     def run(self) -> None:
         """Work until :meth:`stop`. A job that fails takes no other with it."""
         try:
+            self._gauge()
             while self._listen():
                 self._end_cancelled()
                 self._admit()
                 for cache in self._caches:
                     self._step(cache)
+                self._gauge()
         finally:
             for running in [*self._running, *self._waiting]:
                 self._finish(running, "cancelled")
@@ -193,6 +197,7 @@ class JobLoop:
         except Exception as error:
             self._fail([running for running, _, _ in plan], error)
             return
+        self.stats.decodes += 1
         self._measure(plan, time.perf_counter() - started)
         for running, row, count in plan:
             self._advance(running, row, count)
@@ -291,6 +296,15 @@ class JobLoop:
             self._open.discard(running.job)
         self._on_finished(running, reason)
         running.finish(reason, error)
+        self._gauge()
+        self.stats.count(running.job.usage, reason)
+
+    def _gauge(self) -> None:
+        stats = self.stats
+        stats.running, stats.waiting = len(self._running), len(self._waiting)
+        stats.cache_size = sum(cache.size for cache in self._caches)
+        stats.cache_tokens = sum(cache.used for cache in self._caches)
+        stats.states_saved, stats.states_restored = self._caches.saved, self._caches.restored
 
     def _save_all(self) -> None:
         """Write the conversations in memory to disk, the most recent ones first, as far as a short time allows."""
