@@ -14,7 +14,7 @@ from localqwen.engine.context import Context, DecodeAbortedError
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
-from localqwen.engine.sampling import Sampler
+from localqwen.engine.sampler import Sampler
 from localqwen.engine.text import AnswerText
 from localqwen.errors import LocalqwenError
 from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
@@ -96,7 +96,7 @@ class JobLoop:
             return "cancelled"
         self._prefill(job)
         started = time.perf_counter()
-        sampler = Sampler(job.sampling, self._model.vocabulary_size, job.prompt, self._context.options.size)
+        sampler = Sampler(self._model, job.sampling, job.prompt)
         try:
             return self._generate(job, sampler)
         finally:
@@ -125,7 +125,7 @@ class JobLoop:
         reason: FinishReason = "stop"
         try:
             while True:
-                token = sampler.sample(self._context)
+                token = sampler.sample(self._context.handle, -1)
                 if self._model.ends_answer(token):
                     break
                 job.completion_tokens += 1
