@@ -10,7 +10,7 @@ from localqwen.engine.cache import Cache
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.prefix import Slot
-from localqwen.engine.sampling import Sampler
+from localqwen.engine.sampler import Sampler
 from localqwen.engine.text import AnswerText
 from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
 

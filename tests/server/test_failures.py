@@ -113,7 +113,7 @@ def test_a_failing_engine_answers_in_words(server: Running, monkeypatch: pytest.
     def fail(*args: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("localqwen.engine.sampling.Sampler.sample", fail)
+    monkeypatch.setattr("localqwen.engine.sampler.Sampler.sample", fail)
     response = server.ask(messages=HELLO)
     assert response.status_code == 500
     assert "boom" in error_of(response)["message"]
