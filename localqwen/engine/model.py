@@ -33,6 +33,7 @@ class Model:
         self.handle: ctypes.c_void_p | None = handle
         self.vocabulary = llama.llama_model_get_vocab(handle)
         self.vocabulary_size: int = llama.llama_vocab_n_tokens(self.vocabulary)
+        self._pieces: dict[int, bytes] = {}
         # Creating a YaRN context changes the window that llama.cpp reports for the model, so the file's is read.
         self.architecture = self.metadata("general.architecture") or ""
         self.window = rope.window(
@@ -152,13 +153,13 @@ class Model:
         text = llama.llama_vocab_get_text(self.vocabulary, token)
         return text.decode("utf-8", "replace") if text else ""
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text; a control token's text in it stays text."""
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of plain text; a control token's text in it stays text unless ``special`` says otherwise."""
         data = text.encode("utf-8", "replace")  # lone surrogates cannot be encoded
         room = len(data) + 2
         while True:
             tokens = (llama.llama_token * room)()
-            count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, False, False)
+            count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, False, special)
             if count >= 0:
                 return list(tokens[:count])
             room = -count
@@ -166,19 +167,25 @@ class Model:
     def piece(self, token: int) -> bytes:
         """The bytes of a token's text; nothing for a control token.
 
-        Some tokens are long (143 bytes of spaces, rules of dashes), so the buffer grows.
+        Every token of an answer is asked for, so the answers are kept: 16 MB if it ever were the whole vocabulary.
         """
-        room = 64
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._read_piece(token)
+        return piece
+
+    def ends_answer(self, token: int) -> bool:
+        """Whether the model says with this token that it is done."""
+        return bool(llama.llama_vocab_is_eog(self.vocabulary, token))
+
+    def _read_piece(self, token: int) -> bytes:
+        room = 64  # some tokens are longer (143 bytes of spaces, rules of dashes), so the buffer grows
         while True:
             buffer = ctypes.create_string_buffer(room)
             count = llama.llama_token_to_piece(self.vocabulary, token, buffer, room, 0, False)
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
-
-    def ends_answer(self, token: int) -> bool:
-        """Whether the model says with this token that it is done."""
-        return bool(llama.llama_vocab_is_eog(self.vocabulary, token))
 
     @property
     def _tokens(self) -> range:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from converters.convert import convert
 from localqwen.engine.model import LoadCancelledError, Model
 from localqwen.errors import InvalidModelError
+from tests import fixtures
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,37 @@ def test_plain_text_survives_tokenizing(demo: Model, text: str) -> None:
     tokens = demo.tokenize(text)
     assert b"".join(map(demo.piece, tokens)).decode() == text
     assert not set(tokens) & set(demo.control_tokens.values())
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Qwen2's real vocabulary with few weights."""
+    out = tmp_path_factory.mktemp("qwen") / "qwen.gguf"
+    convert(fixtures.qwen_vocab_checkpoint(), out, type="Q4_0")
+    return Model.open(out)
+
+
+def test_qwen2s_long_tokens_keep_their_bytes(qwen: Model) -> None:
+    pieces = {token: qwen.piece(token) for token in range(qwen.vocabulary_size)}
+    # Longer than llama_cpp's own buffer: rows of spaces, of dashes, of equals signs.
+    long = [token for token, piece in pieces.items() if len(piece) > 32]
+    assert len(long) == 240
+    for token in long:
+        assert b"".join(map(pieces.get, qwen.tokenize(pieces[token].decode()))) == pieces[token]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("filling", [" ", "-", "=", "*", "─", "\n", " \n"])
+def test_rules_and_indents_of_any_length_survive_qwen2s_tokens(qwen: Model, filling: str) -> None:
+    for length in range(1, 200, 7):
+        text = f"a{filling * length}b"
+        assert b"".join(map(qwen.piece, qwen.tokenize(text))).decode() == text
+
+
+def test_control_tokens_are_read_only_where_they_are_asked_for(demo: Model) -> None:
+    start = demo.control_tokens["<|im_start|>"]
+    assert demo.tokenize("<|im_start|>user", special=True)[0] == start
+    assert start not in demo.tokenize("<|im_start|>user")
+    assert demo.piece(start) == b""
 
 
 def test_no_gguf(tmp_path: Path) -> None:

@@ -56,6 +56,30 @@ def test_nothing_is_held_back_that_cannot_become_a_stop_string(text: str, stops:
         assert not held or any(stop.startswith(held) for stop in stops)
 
 
+@given(texts, stops, st.lists(st.integers(0, 1000), max_size=12))
+def test_all_is_shown_that_can_be(text: str, stops: list[str], places: list[int]) -> None:
+    """After every piece: the whole characters so far, without the longest end that begins a stop string."""
+    answer = AnswerText(stops)
+    shown, come = "", b""
+    for piece in cut(text.encode(), places):
+        part, stopped = answer.feed(piece)
+        shown += part
+        come += piece
+        if stopped:
+            break
+        whole = come.decode(errors="ignore")
+        ends = (length for length in range(len(whole), 0, -1) if any(s.startswith(whole[-length:]) for s in stops))
+        assert shown == whole[: len(whole) - next(ends, 0)]
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(0, 1000), max_size=12))
+@example(b"\xf0\x9f\x99a\xe2\x82", [1, 2, 3])
+def test_any_cut_of_any_bytes_gives_the_same_text(data: bytes, places: list[int]) -> None:
+    answer = AnswerText()
+    shown = "".join(answer.feed(piece)[0] for piece in cut(data, places)) + answer.finish()
+    assert shown == data.decode("utf-8", "replace")
+
+
 def test_broken_bytes_become_replacement_characters_and_nothing_is_lost() -> None:
     answer = AnswerText()
     parts = [answer.feed(piece)[0] for piece in (b"a\xff", b"b\xe2\x82", b"c\xf0\x9f")]
