@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +19,7 @@ from localqwen.engine.jobs import JobLoop
 from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.sampling import Sampling, decide, defaults
+from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
@@ -45,6 +48,7 @@ State: TypeAlias = Loading | Ready | Failed
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
+    model: Model
     template: ChatTemplate
     sampling: Sampling
     context_size: int
@@ -64,6 +68,7 @@ class Engine:
         """``name`` is what :class:`Ready` calls the model; ``available`` tells the bytes of RAM that may be used."""
         self.path = path
         self.name = name or path.stem
+        self.stats = Stats()
         self._options = options or EngineOptions()
         self._available = available
         self._state: State = Loading(0.0)
@@ -117,6 +122,15 @@ class Engine:
         """
         return self._ready().template.tokens(messages)
 
+    def text_prompt(self, text: str, *, control: bool = True) -> list[int]:
+        """The tokens of raw text; with ``control``, control tokens' texts in it become control tokens."""
+        return self._ready().model.tokenize(unicodedata.normalize("NFC", text), special=control)
+
+    def embed(self, tokens: Sequence[int]) -> Future[list[float]]:
+        """Queue a text's tokens; the result is an L2-normalised vector, or :class:`PromptTooLongError`."""
+        _check_tokens(tokens, self._ready().model)
+        raise InvalidRequestError(f"{self.name} gives no embeddings.")
+
     def submit(self, request: Request, sink: Sink) -> Job:
         """Queue a request; its events go to ``sink`` in the engine's thread.
 
@@ -127,6 +141,7 @@ class Engine:
         prompt, params = request.prompt, request.params
         if not prompt:
             raise InvalidRequestError("The prompt is empty.")
+        _check_tokens(prompt, loaded.model)
         if len(prompt) >= loaded.context_size:
             raise PromptTooLongError(
                 f"The prompt has {len(prompt)} tokens, and the context of {loaded.context_size} must hold it and the "
@@ -180,7 +195,7 @@ class Engine:
                 loop = JobLoop(model, context)
                 special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
                 template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
-                self._loaded = _Loaded(template, defaults(model.metadata), size, loop)
+                self._loaded = _Loaded(model, template, defaults(model.metadata), size, loop)
                 if self._closing.is_set():  # close() may have come before there was a loop to stop
                     loop.stop()
                 self._set_state(Ready(self.name, size))
@@ -204,6 +219,14 @@ class Engine:
     def _context_size(self, model: Model, gpu_layers: int) -> int:
         asked = self._options.context
         return asked or plan.default_context(model.shape, model.window.native, self._available(), gpu_layers)
+
+
+def _check_tokens(tokens: Sequence[int], model: Model) -> None:
+    # llama.cpp refuses a whole batch for one such token.
+    if tokens and not (min(tokens) >= 0 and max(tokens) < model.vocabulary_size):
+        raise InvalidRequestError(
+            f"A token id of the prompt is not in the vocabulary of {model.vocabulary_size} tokens."
+        )
 
 
 def _template_source(model: Model) -> str:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from localqwen.engine.constraint import Grammar
 from localqwen.engine.sampling import Sampling
 from localqwen.events import AnswerEvent, Usage
 from localqwen.params import SamplingParams
@@ -18,13 +19,15 @@ class Request:
     """An answer that is wanted: prompt token ids, sampling and limits.
 
     ``logit_bias`` holds token ids and what is added to their logits; ``top_logprobs`` is how many of the likeliest
-    tokens to tell beside each token's own log probability, ``None`` for neither.
+    tokens to tell beside each token's own log probability, ``None`` for neither. A ``grammar`` decides what the answer
+    may be.
     """
 
     prompt: Sequence[int]
     params: SamplingParams
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int | None = None
+    grammar: Grammar | None = None
 
 
 @dataclass(eq=False, slots=True)

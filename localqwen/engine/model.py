@@ -151,13 +151,13 @@ class Model:
         text = llama.llama_vocab_get_text(self.vocabulary, token)
         return text.decode("utf-8", "replace") if text else ""
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of plain text; a control token's text in it stays text."""
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of plain text; a control token's text in it stays text unless ``special``."""
         data = text.encode("utf-8", "replace")  # lone surrogates cannot be encoded
         room = len(data) + 2
         while True:
             tokens = (llama.llama_token * room)()
-            count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, False, False)
+            count = llama.llama_tokenize(self.vocabulary, data, len(data), tokens, room, False, special)
             if count >= 0:
                 return list(tokens[:count])
             room = -count
