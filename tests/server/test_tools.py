@@ -24,7 +24,7 @@ CALL = call_text("weather", '{"city": "Paris"}')
 WRONG = call_text("weather", '{"town": "Paris"}')
 CALL_NOW = call_text("now", "{}")
 
-# Rendered by transformers 4.46 with the chat template of Qwen2.5-7B-Instruct, up to the system message's end.
+# As the chat template of Qwen2.5-7B-Instruct renders it, to the end of the system's message.
 TOLD = """Be brief.
 
 # Tools
