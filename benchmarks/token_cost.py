@@ -48,7 +48,6 @@ def timed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def costs(engine: Engine, tokens: int) -> list[float]:
     """Seconds of Python for each token of one answer."""
-    ends = [token for token in range(engine.vocabulary_size) if engine.ends_answer(token)]
     points: list[tuple[float, float]] = []
     done: queue.SimpleQueue[Finished] = queue.SimpleQueue()
 
@@ -60,6 +59,7 @@ def costs(engine: Engine, tokens: int) -> list[float]:
 
     prompt = engine.chat_prompt([{"role": "user", "content": "Write a very long story about a lighthouse keeper."}])
     params = SamplingParams(temperature=1.0, seed=1, max_tokens=tokens, stop=STOPS)
+    ends = engine.text_prompt("<|im_end|><|endoftext|>")
     engine.submit(Request(prompt, params, logit_bias=tuple((token, -100.0) for token in ends)), sink)
     done.get()
     return [(b[0] - a[0]) - (b[1] - a[1]) for a, b in pairwise(points)]

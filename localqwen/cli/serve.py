@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -26,26 +27,48 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others want an --api-key.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--served-model-name", metavar="NAME", help="Name of the model in the API.  [default: as given here]")
-@click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context in tokens.  [default: what fits]")
+@click.option(
+    "--served-model-name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Name of the model in the API; may be given several times.  [default: as given here]",
+)
+@click.option(
+    "--ctx",
+    "--max-model-len",
+    "ctx",
+    type=click.IntRange(min=64),
+    metavar="N",
+    help="Context in tokens.  [default: what fits]",
+)
 @click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
 @click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers on GPUs.  [default: all, if any]")
 @click.option("--api-key", metavar="KEY", help="Answer only requests that carry this key.")
+@click.option(
+    "--allowed-origins",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    callback=lambda _context, _option, values: tuple(map(_checked_origin, values)),
+    help="Web pages whose scripts may ask, as https://HOST, or * for all; may be given several times.",
+)
 @click.option("--uds", type=click.Path(path_type=Path), hidden=True)
 @click.option("--private", is_flag=True, hidden=True)
 def command(  # noqa: PLR0913, PLR0917 - an option each
     model: str,
     host: str,
     port: int,
-    served_model_name: str | None,
+    names: tuple[str, ...],
     ctx: int | None,
     threads: int | None,
     gpu_layers: int | None,
     api_key: str | None,
+    origins: tuple[str, ...],
     uds: Path | None,
     private: bool,
 ) -> None:
-    """Answer OpenAI's chat completions API with MODEL until Ctrl-C.
+    """Answer OpenAI's API with MODEL until Ctrl-C; its documentation is then under /docs.
 
     Without --ctx, the context is the model's trained window up to 32768 tokens, less (but at least 8192) where its KV
     cache would take more than a quarter of the memory that the weights leave, and 8192 with layers on a GPU.
@@ -67,10 +90,20 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
 
         path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
         check_header(path)
-        engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), served_model_name or library.served_name(model))
+        names = names or (library.served_name(model),)
+        engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), names[0])
         if not uds:
             _announce(engine, listener, api_key)
-        serve(engine, listener, Access(api_key, check_host=loopback and not uds and not api_key), private=private)
+        check_host = loopback and not uds and not api_key
+        serve(engine, listener, Access(api_key, check_host, origins), names, private=private)
+
+
+def _checked_origin(origin: str) -> str:
+    """Browsers send scheme, host and port, and nothing else would ever match."""
+    parts = urlsplit(origin)
+    if origin != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}".lower()):
+        raise click.BadParameter(f"{origin} is no origin: write it as https://HOST, without a path.")
+    return origin
 
 
 def _configure_logging(private: bool) -> None:

@@ -7,7 +7,7 @@ does not depend on where the slices are cut, and memory stays bounded by the sli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
@@ -81,6 +81,16 @@ class Embedder:
         :class:`InvalidRequestError` for no tokens, :class:`PromptTooLongError` for more than :attr:`size`,
         :class:`DecodeAbortedError` and :class:`DecodeError`.
         """
+        steps = self.steps(tokens)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                vector: list[float] = done.value
+                return vector
+
+    def steps(self, tokens: Sequence[int]) -> Generator[None, None, list[float]]:
+        """As :meth:`embed`, with a pause after every slice; one text has to be done before the next begins."""
         if not tokens:
             raise InvalidRequestError("There is no text to embed: the input is empty.")
         if len(tokens) > self.size:
@@ -96,6 +106,7 @@ class Embedder:
                 total += rows.sum(axis=0, dtype=np.float64)
             elif self._pooling == LAST or start == 0:
                 total = rows[-1 if self._pooling == LAST else 0].astype(np.float64)
+            yield
         length = float(np.linalg.norm(total))
         if not length > 0:
             raise DecodeError("The model gives this text a vector of no length or of no numbers: use another model.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,14 +17,13 @@ from localqwen.engine import native, plan, rope
 from localqwen.engine.cache import Caches
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.job import Job, Request, Sink
-from localqwen.engine.jobs import JobLoop
+from localqwen.engine.loaded import Loaded
 from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode
-from localqwen.engine.sampling import Sampling, decide, defaults
 from localqwen.engine.states import SavedStates, model_digest
 from localqwen.engine.stats import Stats
-from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError, PromptTooLongError
+from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
 
@@ -57,14 +57,6 @@ class Failed:
 State: TypeAlias = Loading | Ready | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    template: ChatTemplate
-    sampling: Sampling
-    context_size: int
-    loop: JobLoop
-
-
 class Engine:
     """Loads a GGUF file in the background, then runs jobs until :meth:`close`. Its methods may be called anywhere."""
 
@@ -78,11 +70,11 @@ class Engine:
         """``name`` is what :class:`Ready` calls the model; ``available`` tells the bytes of RAM that may be used."""
         self.path = path
         self.name = name or path.stem
+        self.stats = Stats()  # what has been done so far
         self._options = options or EngineOptions()
         self._available = available
         self._state: State = Loading(0.0)
-        self._loaded: _Loaded | None = None
-        self._stats = Stats()
+        self._loaded: Loaded | None = None
         self._listeners: list[Callable[[State], None]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -111,11 +103,6 @@ class Engine:
         return self._state
 
     @property
-    def stats(self) -> Stats:
-        """What has been done so far."""
-        return self._stats
-
-    @property
     def open_jobs(self) -> int:
         """How many jobs wait or run."""
         return loaded.loop.open_jobs if (loaded := self._loaded) is not None else 0
@@ -137,31 +124,31 @@ class Engine:
         """
         return self._ready().template.tokens(messages)
 
+    def text_prompt(self, text: str, *, control: bool = True) -> list[int]:
+        """The tokens of raw text; with ``control``, control tokens' texts in it become control tokens."""
+        return self._ready().text_prompt(text, control=control)
+
     def submit(self, request: Request, sink: Sink) -> Job:
         """Queue a request; its events go to ``sink`` in the engine's thread.
 
-        Raises :class:`InvalidRequestError` when a parameter is out of range, :class:`PromptTooLongError` when no token
-        would fit after the prompt.
+        Raises :class:`InvalidRequestError` when a parameter is out of range or a grammar cannot be kept to,
+        :class:`PromptTooLongError` when no token would fit after the prompt.
         """
-        loaded = self._ready()
-        prompt, params = request.prompt, request.params
-        if not prompt:
-            raise InvalidRequestError("The prompt is empty.")
-        if len(prompt) >= loaded.context_size:
-            raise PromptTooLongError(
-                f"The prompt has {len(prompt)} tokens, and the context of {loaded.context_size} must hold it and the "
-                "answer: shorten it, or serve the model with a larger --ctx."
-            )
-        job = Job(request, decide(params, loaded.sampling), sink)
-        loaded.loop.submit(job)
-        return job
+        return self._ready().submit(request, sink)
+
+    def embed(self, tokens: Sequence[int]) -> Future[list[float]]:
+        """Queue a text's tokens; the result is a vector of length 1. Cancelling the future gives the work up.
+
+        Raises :class:`InvalidRequestError` for no tokens, :class:`PromptTooLongError` for too many.
+        """
+        return self._ready().embed(tokens)
 
     def cancel(self, job: Job) -> None:
         """Stop a job; it still gets its :class:`~localqwen.events.Finished`."""
         if (loaded := self._loaded) is not None:
             loaded.loop.cancel(job)
 
-    def _ready(self) -> _Loaded:
+    def _ready(self) -> Loaded:
         if (loaded := self._loaded) is None:
             raise InvalidRequestError(f"{self.name} is not loaded yet: try again later.")
         return loaded
@@ -197,16 +184,15 @@ class Engine:
         with Model.load(self.path, gpu_layers, self._report) as model:
             caches = Caches(model, threads, size, self._states())
             caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
-            loop = JobLoop(model, caches, self._options.yarn)
-            self._stats = loop.stats
             special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
             template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
-            self._loaded = _Loaded(template, defaults(model.metadata), size, loop)
+            self._loaded = loaded = Loaded(model, template, caches, threads, self._options.yarn)
+            self.stats = loaded.loop.stats
             if self._closing.is_set():  # close() may have come before there was a loop to stop
-                loop.stop()
+                loaded.loop.stop()
             self._set_state(Ready(self.name, size))
             try:
-                loop.run()
+                loaded.run()
             finally:
                 self._loaded = None
 

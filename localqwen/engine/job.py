@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from localqwen.engine.constraint import Matcher
+from localqwen.engine.grammar import Grammar
 from localqwen.engine.sampling import Sampling
 from localqwen.events import AnswerEvent, Usage
 from localqwen.params import SamplingParams
@@ -18,18 +20,20 @@ class Request:
     """An answer that is wanted: prompt token ids, sampling and limits.
 
     ``logit_bias`` holds token ids and what is added to their logits; ``top_logprobs`` is how many of the likeliest
-    tokens to tell beside each token's own log probability, ``None`` for neither.
+    tokens to tell beside each token's own log probability, ``None`` for neither. A ``grammar`` decides what the answer
+    may be.
     """
 
     prompt: Sequence[int]
     params: SamplingParams
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int | None = None
+    grammar: Grammar | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One answer to generate, with ``sampling`` decided, and what came of it.
+    """One answer to generate, with ``sampling`` decided and the grammar compiled, and what came of it.
 
     Every job that is submitted gets one :class:`~localqwen.events.Finished`.
     """
@@ -37,6 +41,7 @@ class Job:
     request: Request
     sampling: Sampling
     sink: Sink
+    matcher: Matcher | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     cached_tokens: int = 0
     completion_tokens: int = 0

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from localqwen.engine.cache import Cache, Caches
 from localqwen.engine.context import OUTPUTS, Batch, Context, DecodeAbortedError, NoRoomError
@@ -35,6 +36,16 @@ WORTH_WAITING_FOR = 64  # tokens in common with a prompt that is being computed
 SAVING_SECONDS = 5.0
 
 
+class Chore(Protocol):
+    """Work beside the jobs, in steps that take about as long as a decode. It handles its own failures."""
+
+    def step(self) -> bool:
+        """Do a part of it in the loop's thread; return whether more is to be done."""
+
+    def drop(self) -> None:
+        """It will not be done, or not to the end, because the loop ends."""
+
+
 class JobLoop:
     """Runs jobs. :meth:`run` is the thread; :meth:`submit`, :meth:`cancel`, :meth:`stop` may be called from any."""
 
@@ -50,7 +61,8 @@ class JobLoop:
         self._caches = caches
         self._yarn = yarn
         self._on_finished = on_finished
-        self._queue: queue.SimpleQueue[Job | Callable[[], None]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Chore | None] = queue.SimpleQueue()
+        self._chores: deque[Chore] = deque()
         self._lock = threading.Lock()
         self._open: set[Job] = set()
         self._decoding: tuple[Context, list[Job]] | None = None
@@ -77,11 +89,15 @@ class JobLoop:
             # A decode that others' tokens are in goes on; it is short as long as there are answers in it.
             if self._decoding is not None and self._decoding[1] == [job]:
                 self._decoding[0].abort()
-        self._queue.put(_nothing)
+        self._queue.put(None)
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Let the loop's thread call ``function`` between two decodes; not at all after :meth:`stop`."""
-        self._queue.put(function)
+    def do(self, chore: Chore) -> None:
+        """Let the loop's thread take one step of ``chore`` between two decodes, until it is done."""
+        with self._lock:
+            if not self._stopping:
+                self._queue.put(chore)
+                return
+        chore.drop()
 
     def stop(self) -> None:
         """Cancel every job and end :meth:`run`."""
@@ -91,7 +107,7 @@ class JobLoop:
                 job.cancelled.set()
             if self._decoding is not None:
                 self._decoding[0].abort()
-        self._queue.put(_nothing)
+        self._queue.put(None)
 
     @property
     def open_jobs(self) -> int:
@@ -108,28 +124,39 @@ class JobLoop:
                 self._admit()
                 for cache in self._caches:
                     self._step(cache)
+                self._advance_chore()
                 self._gauge()
         finally:
+            while not self._queue.empty():
+                self._take(self._queue.get())
             for running in [*self._running, *self._waiting]:
                 self._finish(running, "cancelled")
+            for chore in self._chores:
+                chore.drop()
             self._save_all()
             self._caches.close()
             self._batch.close()
 
     def _listen(self) -> bool:
         """Take what came in, waiting for it if there is nothing to do; return whether to go on."""
-        idle = not self._running and not self._waiting
+        idle = not (self._running or self._waiting or self._chores)
         while not self._stopping:
             try:
-                item = self._queue.get(block=idle)
+                self._take(self._queue.get(block=idle))
             except queue.Empty:
                 return True
             idle = False
-            if isinstance(item, Job):
-                self._waiting.append(Running(item, self._model, self._caches.budget))
-            else:
-                item()
         return False
+
+    def _take(self, item: Job | Chore | None) -> None:
+        if isinstance(item, Job):
+            self._waiting.append(Running(item, self._model, self._caches.budget))
+        elif item is not None:  # otherwise somebody only wanted to wake the loop
+            self._chores.append(item)
+
+    def _advance_chore(self) -> None:
+        if self._chores and not self._chores[0].step():
+            self._chores.popleft()
 
     def _end_cancelled(self) -> None:
         for running in [*self._running, *self._waiting]:
@@ -313,7 +340,3 @@ class JobLoop:
             for slot in cache.slots.idle():
                 if time.monotonic() < deadline:
                     cache.save(slot)
-
-
-def _nothing() -> None:
-    """Wakes the loop."""

@@ -12,7 +12,7 @@ from localqwen.engine.model import Model
 from localqwen.engine.prefix import Slot
 from localqwen.engine.sampler import Sampler
 from localqwen.engine.text import AnswerText
-from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill
+from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Logprobs, Prefill
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Running:
         self._sampler: Sampler | None = None
         self._text = AnswerText(job.request.params.stop)
         self._shown: list[str] = []
+        self._logprobs: list[Logprobs] = []  # of tokens whose text is held back
         limit = job.request.params.max_tokens
         self.longest = min(longest, len(self.tokens) + limit) if limit is not None else longest
         self._started = self._answering = 0.0
@@ -91,12 +92,14 @@ class Running:
         if self._sampler is None:
             self._answering = time.perf_counter()
             self.job.prefill_seconds = self._answering - self._started
-            self._sampler = Sampler(self._model, self.job.sampling, self.job.prompt)
+            self._sampler = self._new_sampler()
         token = self._sampler.sample(self.cache.context.handle, row)
         if self._model.ends_answer(token):
             return token, "stop"
         self.tokens.append(token)
         self.job.completion_tokens += 1
+        if self._sampler.last_logprobs is not None:
+            self._logprobs.append(self._sampler.last_logprobs)
         text, stopped = self._text.feed(self._model.piece(token))
         if text:
             self._show(text)
@@ -124,7 +127,19 @@ class Running:
 
     def _show(self, text: str) -> None:
         self._shown.append(text)
-        self.tell(Delta(text))
+        self.tell(Delta(text, tuple(self._logprobs)))
+        self._logprobs.clear()
+
+    def _new_sampler(self) -> Sampler:
+        request, job = self.job.request, self.job
+        return Sampler(
+            self._model,
+            job.sampling,
+            request.prompt,
+            logit_bias=request.logit_bias,
+            top_logprobs=request.top_logprobs,
+            matcher=job.matcher,
+        )
 
 
 def tell(job: Job, event: AnswerEvent) -> None:

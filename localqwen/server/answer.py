@@ -1,54 +1,86 @@
-"""One job's events, brought from the engine's thread into the event loop."""
+"""The events of one request's jobs, brought from the engine's thread into the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import collections
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeAlias
 
 from localqwen.engine.engine import Engine
 from localqwen.engine.job import Job, Request
 from localqwen.events import AnswerEvent, Finished
-from localqwen.params import ChatMessage, SamplingParams
+
+Batch: TypeAlias = Sequence[tuple[int, AnswerEvent]]
 
 
-class Answer:
-    """The events of one job. Whoever holds it calls :meth:`close` when nobody listens any more."""
+class Answers:
+    """The choices of one request, a job each. Whoever holds it calls :meth:`close` when nobody listens any more."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[AnswerEvent] = asyncio.Queue()
-        self._job: Job | None = None
+        self._waiting: collections.deque[tuple[int, AnswerEvent]] = collections.deque()
+        self._woken = asyncio.Event()
+        self._calling = False  # the event loop was told that something waits
+        self._jobs: list[Job] = []
         self._closed = False
 
-    async def start(self, messages: Sequence[ChatMessage], params: SamplingParams) -> None:
-        """Submit the job; raises what :meth:`Engine.submit` raises."""
+    async def start(self, requests: Callable[[], Sequence[Request]]) -> None:
+        """Make the requests and submit a job for each; raises what either raises."""
         # Rendering and tokenizing a long conversation takes a while, so the event loop does not wait for it.
-        await asyncio.to_thread(self._submit, messages, params)
+        try:
+            await asyncio.to_thread(self._submit, requests)
+        except asyncio.CancelledError:  # the thread goes on
+            self.close()
+            raise
 
-    async def events(self, silence: float) -> AsyncIterator[AnswerEvent | None]:
-        """The job's events up to its ``Finished``, and ``None`` after each ``silence`` seconds without any."""
-        while True:
-            try:
-                async with asyncio.timeout(silence):
-                    event: AnswerEvent | None = await self._events.get()
-            except TimeoutError:
-                event = None
-            yield event
-            if isinstance(event, Finished):
-                return
+    async def batches(self, silence: float) -> AsyncIterator[Batch]:
+        """What came since the last time, each event with its job's number, until every job has ``Finished``.
+
+        An empty batch comes after ``silence`` seconds without any event.
+        """
+        unfinished = len(self._jobs)
+        timer = self._loop.call_later(silence, self._woken.set)
+        try:
+            while unfinished:
+                await self._woken.wait()
+                self._woken.clear()
+                self._calling = False  # before looking, so that what comes in between calls again
+                batch = []
+                while self._waiting:
+                    batch.append(self._waiting.popleft())
+                if batch or self._loop.time() >= timer.when():
+                    # The timer of a stream that moves is not touched for every token.
+                    if self._loop.time() >= timer.when() - silence / 2:
+                        timer.cancel()
+                        timer = self._loop.call_later(silence, self._woken.set)
+                    unfinished -= sum(isinstance(event, Finished) for _, event in batch)
+                    yield batch
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
-        """Cancel the job if it is not finished."""
+        """Cancel the jobs that are not finished."""
         self._closed = True
-        if self._job is not None:
-            self._engine.cancel(self._job)
+        for job in self._jobs:
+            self._engine.cancel(job)
 
-    def _submit(self, messages: Sequence[ChatMessage], params: SamplingParams) -> None:
-        request = Request(self._engine.chat_prompt(messages), params)
-        self._job = self._engine.submit(request, self._receive)
-        if self._closed:  # closed before there was a job to cancel
-            self._engine.cancel(self._job)
+    def _submit(self, requests: Callable[[], Sequence[Request]]) -> None:
+        try:
+            for index, request in enumerate(requests()):
+                if self._closed:
+                    break
+                self._jobs.append(self._engine.submit(request, functools.partial(self._receive, index)))
+        except Exception:
+            self.close()
+            raise
+        if self._closed:  # closed while a job was submitted
+            self.close()
 
-    def _receive(self, event: AnswerEvent) -> None:
-        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+    def _receive(self, index: int, event: AnswerEvent) -> None:
+        self._waiting.append((index, event))
+        if not self._calling:
+            self._calling = True
+            self._loop.call_soon_threadsafe(self._woken.set)

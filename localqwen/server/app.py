@@ -2,74 +2,72 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import Depends
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from localqwen import __version__
 from localqwen.engine.engine import Engine
-from localqwen.events import Loading, Ready
-from localqwen.server import attach, chat, failures
-from localqwen.server.failures import ApiError
+from localqwen.server import attach, chat, completions, embeddings, failures, metrics, models, tokenize
 from localqwen.server.guard import MAX_BODY_BYTES, Guard
+
+DESCRIPTION = "OpenAI's API for one model. Sampling parameters beyond OpenAI's have vLLM's names."
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask: holders of ``api_key`` if there is one; ``check_host`` lets only loopback names through."""
+    """Who may ask: holders of ``api_key`` if there is one; ``check_host`` lets only loopback names through.
+
+    Scripts of web pages may read the answers when the page's origin, such as ``http://localhost:3000``, is one of
+    ``origins``; ``*`` is any page.
+    """
 
     api_key: str | None = None
     check_host: bool = True
+    origins: tuple[str, ...] = ()
 
 
-def create_app(engine: Engine, access: Access, attachments: attach.Attachments) -> ASGIApp:
-    """OpenAI's API over ``engine``, which may still be loading."""
-    # The documentation pages would load their scripts from the internet; /openapi.json stays.
-    app = FastAPI(title="localqwen", version=__version__, docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
+def create_app(engine: Engine, access: Access, attachments: attach.Attachments, names: Sequence[str] = ()) -> ASGIApp:
+    """OpenAI's API over ``engine``, which may still be loading, as a model of these ``names`` (default: the engine's).
+
+    Answers carry the first name.
+    """
+    names = tuple(names) or (engine.name,)
+    # FastAPI's own documentation pages would load their scripts from the internet.
+    app = FastAPIOffline(
+        title="localqwen",
+        version=__version__,
+        description=DESCRIPTION,
+        max_body_size=MAX_BODY_BYTES,
+        # Lets the documentation page ask for the key; the guard is what checks it.
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if access.api_key else None,
+    )
     failures.install(app)
-    app.include_router(chat.router(engine))
-    app.include_router(attach.router(attachments))
-    started = int(time.time())
-
-    @app.get("/health")
-    async def health() -> JSONResponse:
-        """200 when the model answers, 503 while it loads."""
-        match engine.state:
-            case Ready():
-                return JSONResponse({"status": "ok"})
-            case Loading(progress):
-                return JSONResponse({"status": "loading", "progress": progress}, 503)
-            case failed:
-                return JSONResponse({"status": "error", "message": str(failed.error)}, 503)
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        """The one model that is served."""
-        return {"object": "list", "data": [_model(engine, started)]}
-
-    @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        """What is known of a model."""
-        if name != engine.name:
-            raise ApiError(404, f"There is no model {name!r} here.", code="model_not_found", param="model")
-        return _model(engine, started)
-
+    for router in (
+        chat.router(engine, names),
+        completions.router(engine, names),
+        embeddings.router(engine, names),
+        models.router(engine, names),
+        tokenize.router(engine),
+        attach.router(attachments),
+    ):
+        app.include_router(router)
+    counted = metrics.Metrics(app, engine, names[0])
+    app.include_router(counted.router())
     # Around everything, FastAPI's own refusal of large bodies included, which is no error object.
-    return Guard(app, api_key=access.api_key, check_host=access.check_host)
-
-
-def _model(engine: Engine, created: int) -> dict[str, Any]:
-    state = engine.state
-    # vLLM's name for the context; unknown until the model is loaded.
-    size = state.context if isinstance(state, Ready) else None
-    return {
-        "id": engine.name,
-        "object": "model",
-        "created": created,
-        "owned_by": "localqwen",
-        "max_model_len": size,
-    }
+    guarded = Guard(counted, api_key=access.api_key, check_host=access.check_host)
+    if not access.origins:
+        return guarded
+    # Outside of the guard, because a browser's preflight request carries no key.
+    return CORSMiddleware(
+        guarded,
+        allow_origins=access.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        allow_private_network=True,
+    )

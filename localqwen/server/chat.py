@@ -2,143 +2,81 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-import uuid
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from localqwen.engine.engine import Engine, Failed
-from localqwen.events import Delta, Finished, Loading, Prefill, Usage
-from localqwen.server import sse
-from localqwen.server.answer import Answer
-from localqwen.server.failures import ApiError, error_object
-from localqwen.server.schemas import ChatRequest
+from localqwen.engine import constraint
+from localqwen.engine import job as jobs
+from localqwen.engine.engine import Engine
+from localqwen.server import failures, generation, sse, tools
+from localqwen.server.answer import Answers
+from localqwen.server.chat_choice import ChatBody, ChatChunks
+from localqwen.server.chat_schema import ChatRequest, JsonObjectFormat, JsonSchemaFormat, NamedChoice
+from localqwen.server.tool_calls import ToolCallParser
 
 EVENTS_HEADER = "localqwen-events"
-SHUTTING_DOWN = "The server is shutting down."
 
 
-def router(engine: Engine) -> APIRouter:
-    """The route over ``engine``."""
+def router(engine: Engine, names: Sequence[str]) -> APIRouter:
+    """The route over ``engine``, which is served under ``names``."""
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions")
+    @routes.post("/v1/chat/completions", tags=["OpenAI"], responses=failures.DOCUMENTED)
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
-        """The next message of a conversation, whole or as a stream of chunks."""
-        _require_ready(engine)
-        if body.model is not None and body.model != engine.name:
-            raise ApiError(
-                404,
-                f"There is no model {body.model!r} here: this server has {engine.name!r}.",
-                code="model_not_found",
-                param="model",
+        """The next message of a conversation, whole or as a stream of server-sent events.
+
+        What is not given of the sampling comes from the model's file. Text in messages never becomes a control token.
+        """
+        generation.require_ready(engine)
+        generation.require_model(body.model, names)
+        answers = Answers(engine)
+        await answers.start(lambda: _requests(engine, body))
+        choices = range(body.n or 1)
+        parsers = [ToolCallParser() if body.shown_tools else None for _ in choices]
+        logprobs = body.top is not None
+        if not body.stream:
+            head = generation.Head("chatcmpl", "chat.completion", names[0])
+            bodies = [ChatBody(i, parsers[i], logprobs=logprobs) for i in choices]
+            return await generation.unless_disconnected(
+                request, answers, generation.in_one_piece(answers, bodies, head)
             )
-        answer = Answer(engine)
-        await answer.start(body.chat_messages, body.params)
-        completion = Completion(engine.name)
-        if body.stream:
-            usage = body.stream_options is not None and body.stream_options.include_usage
-            extras = request.headers.get(EVENTS_HEADER) == "1"
-            return sse.EventStream(completion.stream(answer, usage=usage, extras=extras), answer.close)
-        return await _unless_disconnected(request, answer, completion)
+        usage = body.include_usage
+        head = generation.Head("chatcmpl", "chat.completion.chunk", names[0])
+        chunks = [ChatChunks(head, i, parsers[i], logprobs=logprobs, usage=usage) for i in choices]
+        extras = request.headers.get(EVENTS_HEADER) == "1"
+        return sse.EventStream(generation.stream(answers, chunks, head, usage=usage, extras=extras), answers.close)
 
     return routes
 
 
-class Completion:
-    """One answer in OpenAI's words."""
-
-    def __init__(self, model: str) -> None:
-        self._common = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-    async def stream(self, answer: Answer, *, usage: bool, extras: bool) -> AsyncIterator[bytes]:
-        """Chunks: the role first, then text, then the reason of the end, usage if it is wanted, and ``[DONE]``.
-
-        ``extras`` adds our own events, which tell about the prefill and the speed.
-        """
-        yield self._chunk({"role": "assistant", "content": ""}, usage)
-        async for event in answer.events(sse.HEARTBEAT_SECONDS):
-            match event:
-                case None:
-                    yield sse.HEARTBEAT
-                case Prefill() if extras:
-                    yield sse.message(asdict(event), "localqwen.prefill")
-                case Delta():
-                    yield self._chunk({"content": event.text}, usage)
-                case Finished() if problem := _problem(event):
-                    yield sse.message(error_object(problem, 500))
-                case Finished():
-                    if extras:
-                        yield sse.message(asdict(event.usage), "localqwen.usage")
-                    yield self._chunk({}, usage, event.reason)
-                    if usage:
-                        yield sse.message(self._body("chat.completion.chunk", []) | {"usage": _usage(event.usage)})
-        yield sse.DONE
-
-    async def whole(self, answer: Answer) -> dict[str, Any]:
-        """The answer in one piece. Raises :class:`ApiError` when the engine fails."""
-        text: list[str] = []
-        async for event in answer.events(sse.HEARTBEAT_SECONDS):
-            if isinstance(event, Delta):
-                text.append(event.text)
-            if isinstance(event, Finished):
-                if problem := _problem(event):
-                    raise ApiError(500, problem)
-                message = {"role": "assistant", "content": "".join(text)}
-                choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": event.reason}
-                return self._body("chat.completion", [choice]) | {"usage": _usage(event.usage)}
-        raise AssertionError("a job ends with Finished")
-
-    def _body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self._common, "object": kind, "choices": choices}
-
-    def _chunk(self, delta: Mapping[str, str], usage: bool, reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        body = self._body("chat.completion.chunk", [choice])
-        # With include_usage every chunk has the field, and only the last a value.
-        return sse.message(body | {"usage": None} if usage else body)
+def _requests(engine: Engine, body: ChatRequest) -> list[jobs.Request]:
+    prompt = engine.chat_prompt(body.chat_messages)
+    # After one call there is nothing more to say. (The parser does not miss the tag that ends the answer.)
+    stops = (tools.CLOSE,) if body.shown_tools and body.parallel_tool_calls is False else ()
+    grammar = _grammar(body)
+    return [jobs.Request(prompt, params, body.bias, body.top, grammar) for params in body.params(more_stops=stops)]
 
 
-async def _unless_disconnected(request: Request, answer: Answer, completion: Completion) -> Response:
-    """The whole answer, unless the client goes away first: then the job is cancelled."""
-    whole = asyncio.ensure_future(completion.whole(answer))
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({whole, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return JSONResponse(whole.result()) if whole.done() else Response(status_code=499)
-    finally:
-        answer.close()
-        whole.cancel()
-        gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _require_ready(engine: Engine) -> None:
-    state = engine.state
-    if isinstance(state, Loading):
-        raise ApiError(503, "The model is still loading: ask again in a moment.", code="loading", retry=1)
-    if isinstance(state, Failed):
-        raise ApiError(503, str(state.error))
-
-
-def _problem(finished: Finished) -> str | None:
-    # A job whose client went away has no reader; one that is cancelled with a reader, the server itself cancelled.
-    return SHUTTING_DOWN if finished.reason == "cancelled" else finished.error
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
+def _grammar(body: ChatRequest) -> constraint.Grammar | None:
+    wanted = body.response_format
+    shown = body.shown_tools
+    if not shown:
+        match wanted:
+            case JsonObjectFormat():
+                return constraint.json_object()
+            case JsonSchemaFormat():
+                return constraint.json_schema(wanted.json_schema.definition)
+        return None
+    answer = {"type": "object"} if isinstance(wanted, JsonObjectFormat) else None
+    if isinstance(wanted, JsonSchemaFormat):
+        answer = wanted.json_schema.definition
+    parallel = body.parallel_tool_calls is not False
+    named = body.tool_choice
+    if isinstance(named, NamedChoice):
+        shown = [tool for tool in shown if tool.name == named.function.name]
+        parallel = False
+    forced = named == "required" or isinstance(named, NamedChoice)
+    text = tools.grammar(shown, parallel=parallel, forced=forced, answer=answer)
+    return None if text is None else constraint.lark(text)

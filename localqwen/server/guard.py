@@ -10,7 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localqwen.server.failures import error_response
 
-OPEN_PATHS = {"/health"}
+# The documentation says nothing that is not public, and a browser has no key before its page is there to ask for it.
+OPEN_PATHS = {"/health", "/docs", "/redoc", "/openapi.json"}
+OPEN_FOLDERS = ("/static-offline-docs/", "/docs/")
 # A conversation of 131072 tokens is about half a megabyte; what is far beyond could only fill the memory.
 MAX_BODY_BYTES = 16 << 20
 
@@ -36,7 +38,7 @@ class Guard:
         if self._check_host and not is_loopback(host_name(headers.get("host", ""))):
             refusal = error_response("Only names of this machine are served here: ask 127.0.0.1.", 403)
             await refusal(scope, receive, send)
-        elif self._key and scope["path"] not in OPEN_PATHS and not self._has_key(headers):
+        elif self._key and not _is_open(scope["path"]) and not self._has_key(headers):
             await error_response("The API key is missing or wrong.", 401, code="invalid_api_key")(scope, receive, send)
         elif announced_size(headers) > MAX_BODY_BYTES:
             await error_response("The request is too large.", 413)(scope, receive, send)
@@ -46,6 +48,10 @@ class Guard:
     def _has_key(self, headers: Headers) -> bool:
         kind, _, key = headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and secrets.compare_digest(key.strip().encode(), self._key or b"")
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or (path.startswith(OPEN_FOLDERS) and ".." not in path)
 
 
 def announced_size(headers: Headers) -> int:

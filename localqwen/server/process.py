@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -23,11 +23,14 @@ SHUTDOWN_SECONDS = 5
 class Server(uvicorn.Server):
     """uvicorn with our application: it ends long streams when it stops, and takes a stop signal as a normal end."""
 
-    def __init__(self, engine: Engine, access: Access, *, private: bool = False) -> None:
-        """A ``private`` server also ends when nobody uses it any more, or when the model cannot be loaded."""
+    def __init__(self, engine: Engine, access: Access, names: Sequence[str] = (), *, private: bool = False) -> None:
+        """Serve the model as ``names`` (default: the engine's).
+
+        A ``private`` server also ends when nobody uses it any more, or when the model cannot be loaded.
+        """
         self._engine = engine
         self._attachments = Attachments(engine)
-        app = create_app(engine, access, self._attachments)
+        app = create_app(engine, access, self._attachments, names)
         self._presence = Presence(app, self.leave) if private else None
         super().__init__(
             uvicorn.Config(
@@ -78,13 +81,15 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(engine: Engine, listener: socket.socket, access: Access, *, private: bool = False) -> None:
+def serve(
+    engine: Engine, listener: socket.socket, access: Access, names: Sequence[str] = (), *, private: bool = False
+) -> None:
     """Serve ``engine`` on a listening socket until a signal comes, or, when ``private``, until nobody uses it.
 
     Connections are accepted before the model is loaded. Raises the :class:`LocalqwenError` that loading ended with.
     """
     engine.start()
-    Server(engine, access, private=private).run(sockets=[listener])
+    Server(engine, access, names, private=private).run(sockets=[listener])
     failure = engine.state.error if isinstance(engine.state, Failed) else None
     if not engine.close():
         # llama.cpp is in the middle of something that cannot be interrupted; its memory goes with the process.

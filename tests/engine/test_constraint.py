@@ -19,13 +19,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from localqwen.engine.constraint import Constraints, Matcher, json_object, json_schema, lark
-from localqwen.engine.context import Context, ContextOptions
 from localqwen.engine.model import Model
 from localqwen.engine.penalties import Row
-from localqwen.engine.rope import Rope
 from localqwen.engine.sampler import Sampler
 from localqwen.engine.sampling import NEUTRAL
 from localqwen.errors import InvalidRequestError
+from tests.engine.decoding import OneSequence
 
 CLOSED = {"additionalProperties": False}
 SHORT = {"type": "string", "pattern": "^[a-z ]{1,12}$"}
@@ -62,8 +61,8 @@ def constraints(model: Model) -> Constraints:
 
 
 @pytest.fixture(scope="module")
-def context(model: Model) -> Iterator[Context]:
-    with closing(Context(model, ContextOptions(1024, 2, Rope(1.0, 8192)))) as context:
+def context(model: Model) -> Iterator[OneSequence]:
+    with closing(OneSequence(model)) as context:
         yield context
 
 
@@ -82,16 +81,16 @@ def ends(model: Model) -> list[int]:
     return [token for token in range(model.vocabulary_size) if model.ends_answer(token)]
 
 
-def answer(model: Model, context: Context, sampler: Sampler, limit: int = 400) -> list[int]:
+def answer(model: Model, context: OneSequence, sampler: Sampler, limit: int = 400) -> list[int]:
     """Tokens up to the one that ends the answer, without it."""
     prompt = [model.control_tokens["<|im_start|>"], *model.tokenize("assistant\n")]
-    context.decode(prompt[context.keep_common_prefix(prompt) :], logits=True)
+    context.restart(prompt)
     tokens = []
     with closing(sampler):
         while not model.ends_answer(token := sampler.sample(context.handle, -1)):
             tokens.append(token)
             assert len(tokens) < limit
-            context.decode([token], logits=True)
+            context.decode([token])
     return tokens
 
 
@@ -115,7 +114,7 @@ def walk(model: Model, matcher: Matcher, rows: Iterator[Row], limit: int = 1000)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_answers_keep_to_the_schema(model: Model, context: Context, constraints: Constraints, name: str) -> None:
+def test_answers_keep_to_the_schema(model: Model, context: OneSequence, constraints: Constraints, name: str) -> None:
     schema = SCHEMAS[name]
     for seed in range(2):
         sampling = replace(NEUTRAL, temperature=0.9, top_p=0.9, repetition_penalty=1.05, seed=seed)
@@ -125,7 +124,7 @@ def test_answers_keep_to_the_schema(model: Model, context: Context, constraints:
         assert matcher.finished
 
 
-def test_a_json_object_is_an_object(model: Model, constraints: Constraints, context: Context, eager: Row) -> None:
+def test_a_json_object_is_an_object(model: Model, constraints: Constraints, context: OneSequence, eager: Row) -> None:
     for seed in range(10):
         random = np.random.default_rng(seed)
         rows = (random.normal(0, 2, len(eager)).astype(np.float32) + eager * (1 + i / 20) for i in count())
@@ -225,7 +224,7 @@ def test_a_schema_that_refers_to_itself(model: Model, constraints: Constraints, 
     assert document["next"]["next"], "it goes deeper where the model wants"
 
 
-def test_a_lark_grammar(model: Model, context: Context, constraints: Constraints) -> None:
+def test_a_lark_grammar(model: Model, context: OneSequence, constraints: Constraints) -> None:
     grammar = lark('start: "yes" | "no" ", because " /[a-z ]{3,20}/')
     text = text_of(model, answer(model, context, Sampler(model, NEUTRAL, [], matcher=constraints.matcher(grammar))))
     assert text == "yes" or text.startswith("no, because ")
@@ -288,7 +287,7 @@ def test_matchers_are_made_and_used_in_different_threads(model: Model, eager: Ro
     assert len(set(texts)) == 1
 
 
-def test_several_rows_of_one_decode(model: Model, context: Context, constraints: Constraints) -> None:
+def test_several_rows_of_one_decode(model: Model, context: OneSequence, constraints: Constraints) -> None:
     """What a speculation verifies: the same tokens, whether they are sampled after one decode each or after one."""
     grammar = json_schema(SCHEMAS["nested"])
     greedy = replace(NEUTRAL, temperature=0.0, frequency_penalty=0.3)

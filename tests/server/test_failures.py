@@ -10,9 +10,11 @@ import pytest
 
 from localqwen.server.app import Access
 from localqwen.server.guard import MAX_BODY_BYTES
-from tests.server.running import Running, running_server
+from tests.server.running import DEADLINE, Running, running_server
 
 HELLO = [{"role": "user", "content": "Hello"}]
+WEATHER = {"type": "function", "function": {"name": "weather"}}
+CALL_NEWS = {"type": "function", "function": {"name": "news"}}
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
@@ -29,15 +31,37 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"messages": []}, "messages"),
         ({"messages": "Hello"}, "messages"),
         ({"messages": [{"role": "robot", "content": "Hello"}]}, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, None),
+        ({"messages": [{"content": "Hello"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+        ({"messages": [{"role": "assistant"}]}, "messages.0"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
+            "messages.0.tool_calls.0.function.name",
+        ),
         ({"messages": HELLO, "temperature": 3}, "temperature"),
         ({"messages": HELLO, "top_p": 0}, "top_p"),
+        ({"messages": HELLO, "frequency_penalty": -3}, "frequency_penalty"),
         ({"messages": HELLO, "max_tokens": 0}, "max_tokens"),
-        ({"messages": HELLO, "stop": [""]}, None),
-        ({"messages": HELLO, "n": 2}, None),
-        ({"messages": HELLO, "tools": [{}]}, None),
-        ({"messages": HELLO, "response_format": {"type": "json_object"}}, None),
-        ({"messages": HELLO, "logprobs": True}, None),
+        ({"messages": HELLO, "stop": [""]}, "stop.0"),
+        ({"messages": HELLO, "n": 0}, "n"),
+        ({"messages": HELLO, "n": 1000}, "n"),
+        ({"messages": HELLO, "tools": [{}]}, "tools.0.type"),
+        ({"messages": HELLO, "tools": [WEATHER, WEATHER]}, None),
+        ({"messages": HELLO, "tool_choice": "required"}, None),
+        ({"messages": HELLO, "tools": [WEATHER], "tool_choice": CALL_NEWS}, None),
+        ({"messages": HELLO, "response_format": {"type": "xml"}}, "response_format.type"),
+        ({"messages": HELLO, "response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"messages": HELLO, "top_logprobs": 2}, None),
+        ({"messages": HELLO, "logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"messages": HELLO, "logit_bias": {"hello": 1}}, None),
+        ({"messages": HELLO, "logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"messages": HELLO, "audio": {"voice": "alloy"}}, None),
+        ({"messages": HELLO, "guided_regex": "a+"}, None),
     ],
 )
 def test_wrong_requests(server: Running, body: dict[str, Any], param: str | None) -> None:
@@ -48,7 +72,49 @@ def test_wrong_requests(server: Running, body: dict[str, Any], param: str | None
     assert param is None or error["param"] == param
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"NaN", b'{"messages": NaN}', b"\xff"])
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": []}, None),
+        ({"prompt": [[1], []]}, None),
+        ({"prompt": [-1]}, "prompt.0"),
+        ({"prompt": [10**8]}, None),
+        ({"prompt": ""}, None),
+        ({"prompt": "x", "suffix": "y"}, None),
+        ({"prompt": "x", "best_of": 2}, None),
+        ({"prompt": "x", "echo": True, "logprobs": 1}, None),
+        ({"prompt": [1], "echo": True}, None),
+        ({"prompt": "x", "logprobs": 6}, "logprobs"),
+        ({"prompt": ["x"] * 2, "n": 100}, None),
+        ({"prompt": "word " * 9000}, "prompt"),
+    ],
+)
+def test_wrong_completions(server: Running, body: dict[str, Any], param: str | None) -> None:
+    response = httpx.post(f"{server.url}/v1/completions", json=body, timeout=DEADLINE)
+    assert response.status_code == 400
+    error = error_of(response)
+    assert param is None or error["param"] == param
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"input": ""}, {"input": []}, {"input": "x", "dimensions": 3}, {"input": [10**8]}]
+)
+def test_wrong_embeddings(server: Running, body: dict[str, Any]) -> None:
+    response = httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=DEADLINE)
+    assert response.status_code == 400
+    error_of(response)
+
+
+def test_a_page_cannot_ask_without_a_preflight(server: Running) -> None:
+    response = httpx.post(
+        f"{server.url}/v1/completions", content=b'{"prompt": "x"}', headers={"Content-Type": "text/plain"}
+    )
+    assert response.status_code == 400
+    error_of(response)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"NaN", b'{"messages": NaN}', b"\xff", b"[" * 100000, b"9" * 5000])
 def test_no_json(server: Running, content: bytes) -> None:
     response = httpx.post(
         f"{server.url}/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
@@ -63,6 +129,15 @@ def test_half_a_character_is_a_question_mark(server: Running) -> None:
         f"{server.url}/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
     )
     assert response.status_code == 200
+
+
+def test_half_a_character_in_an_error(server: Running) -> None:
+    content = rb'{"messages": [{"role": "user", "content": "x"}], "model": "\ud800"}'
+    response = httpx.post(
+        f"{server.url}/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 404
+    error_of(response)
 
 
 def test_not_finite(server: Running) -> None:

@@ -1,0 +1,124 @@
+"""A loaded model with all that answers need: template, samplers' defaults, grammars, embeddings and the loop."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+
+from localqwen.engine.cache import Caches
+from localqwen.engine.constraint import Constraints
+from localqwen.engine.embedding import Embedder
+from localqwen.engine.job import Job, Request, Sink
+from localqwen.engine.jobs import JobLoop
+from localqwen.engine.model import Model
+from localqwen.engine.prompt import ChatTemplate
+from localqwen.engine.rope import YarnMode, rope_for
+from localqwen.engine.sampling import decide, defaults
+from localqwen.errors import InvalidRequestError, PromptTooLongError
+
+SMALLEST_EMBEDDER = 512  # tokens
+
+
+class _Embedding:
+    """One text's way to its vector."""
+
+    def __init__(self, loaded: Loaded, tokens: Sequence[int]) -> None:
+        self.future: Future[list[float]] = Future()
+        self._loaded = loaded
+        self._tokens = tokens
+        self._steps: Generator[None, None, list[float]] | None = None
+
+    def step(self) -> bool:
+        if self.future.cancelled():
+            return False
+        try:
+            if self._steps is None:
+                self._steps = self._loaded.embedder_for(len(self._tokens)).steps(self._tokens)
+            next(self._steps)
+        except StopIteration as done:
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_result(done.value)
+        except Exception as error:
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_exception(error)
+        return not self.future.done()
+
+    def drop(self) -> None:
+        self.future.cancel()
+
+
+class Loaded:
+    """Made and run in the engine's thread; its public methods may be called from any."""
+
+    def __init__(self, model: Model, template: ChatTemplate, caches: Caches, threads: int, yarn: YarnMode) -> None:
+        self.model = model
+        self.template = template
+        self.loop = JobLoop(model, caches, yarn)
+        self._sampling = defaults(model.metadata)
+        self._constraints = Constraints(model)
+        self._longest = caches.budget
+        self._threads = threads
+        self._yarn = yarn
+        self._embedder: Embedder | None = None
+
+    def run(self) -> None:
+        """Work until the loop is stopped, and free everything."""
+        try:
+            self.loop.run()
+        finally:
+            if self._embedder is not None:
+                self._embedder.close()
+
+    def text_prompt(self, text: str, *, control: bool) -> list[int]:
+        """The tokens of raw text."""
+        return self.model.tokenize(unicodedata.normalize("NFC", text), special=control)
+
+    def submit(self, request: Request, sink: Sink) -> Job:
+        """Queue a request. Raises as :meth:`localqwen.engine.engine.Engine.submit`."""
+        prompt = request.prompt
+        if not prompt:
+            raise InvalidRequestError("The prompt is empty.")
+        self._check(prompt)
+        if len(prompt) >= self._longest:
+            raise PromptTooLongError(
+                f"The prompt has {len(prompt)} tokens, and the context of {self._longest} must hold it and the "
+                "answer: shorten it, or serve the model with a larger --ctx."
+            )
+        sampling = decide(request.params, self._sampling)
+        matcher = self._constraints.matcher(request.grammar) if request.grammar is not None else None
+        job = Job(request, sampling, sink, matcher)
+        self.loop.submit(job)
+        return job
+
+    def embed(self, tokens: Sequence[int]) -> Future[list[float]]:
+        """Queue a text's tokens. Raises as :meth:`localqwen.engine.engine.Engine.embed`."""
+        if not tokens:
+            raise InvalidRequestError("There is no text to embed: the input is empty.")
+        self._check(tokens)
+        if len(tokens) > self._longest:
+            raise PromptTooLongError(
+                f"The text has {len(tokens)} tokens, and {self._longest} can be embedded at once: cut it into parts, "
+                "or serve the model with a larger --ctx."
+            )
+        chore = _Embedding(self, tokens)
+        self.loop.do(chore)
+        return chore.future
+
+    def embedder_for(self, tokens: int) -> Embedder:
+        """One that is large enough. Its KV cache comes on top of the answers', so it is no larger than it has to be."""
+        if self._embedder is None or self._embedder.size < tokens:
+            if self._embedder is not None:
+                self._embedder.close()
+                self._embedder = None
+            size = min(max(SMALLEST_EMBEDDER, 1 << (tokens - 1).bit_length()), self._longest)
+            rope = rope_for(size, self.model.window, self._yarn)
+            self._embedder = Embedder(self.model, size, self._threads, rope)
+        return self._embedder
+
+    def _check(self, tokens: Sequence[int]) -> None:
+        # llama.cpp refuses a whole batch for one such token.
+        if min(tokens) < 0 or max(tokens) >= self.model.vocabulary_size:
+            raise InvalidRequestError(
+                f"A token id of the prompt is not in the vocabulary of {self.model.vocabulary_size} tokens."
+            )
