@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,12 @@ class Running:
 
 @contextmanager
 def running_server(
-    gguf: Path, *, context: int | None = None, access: Access | None = None, ready: bool = True
+    gguf: Path,
+    *,
+    context: int | None = None,
+    access: Access | None = None,
+    names: Sequence[str] = (),
+    ready: bool = True,
 ) -> Iterator[Running]:
     """Serve a model until the block ends; ``ready`` waits for it to be loaded."""
     engine = Engine(gguf, EngineOptions(context=context), name="demo")
@@ -58,7 +63,7 @@ def running_server(
 
     engine.submit = recorded  # type: ignore[assignment, method-assign]
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(engine, access or Access())
+        server = Server(engine, access or Access(), names)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         engine.start()
         thread.start()
