@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import llama_cpp
 
@@ -21,6 +21,7 @@ from localqwen.engine.loaded import Loaded
 from localqwen.engine.model import ALL_LAYERS, Model
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode
+from localqwen.engine.speculation import Drafter
 from localqwen.engine.states import SavedStates, model_digest
 from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError
@@ -186,7 +187,7 @@ class Engine:
             caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
             special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
             template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
-            self._loaded = loaded = Loaded(model, template, caches, threads, self._options.yarn)
+            self._loaded = loaded = Loaded(model, template, caches, threads, self._options.yarn, self._drafter())
             self.stats = loaded.loop.stats
             if self._closing.is_set():  # close() may have come before there was a loop to stop
                 loaded.loop.stop()
@@ -195,6 +196,9 @@ class Engine:
                 loaded.run()
             finally:
                 self._loaded = None
+
+    def _drafter(self) -> Drafter | Literal["ngram"] | None:
+        return "ngram" if self._options.speculation else None
 
     def _states(self) -> SavedStates | None:
         if not self._options.disk_cache:

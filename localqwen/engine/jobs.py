@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from localqwen.engine.cache import Cache, Caches
@@ -20,8 +20,9 @@ from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
 from localqwen.engine.prefix import common_prefix
 from localqwen.engine.rope import YarnMode, capacity, rope_for
-from localqwen.engine.running import Running, tell
+from localqwen.engine.running import Running, Step, tell
 from localqwen.engine.schedule import prompt_budget, shares
+from localqwen.engine.speculation import Speculation
 from localqwen.engine.stats import Stats
 from localqwen.errors import LocalqwenError
 from localqwen.events import Finished, FinishReason
@@ -54,12 +55,15 @@ class JobLoop:
         model: Model,
         caches: Caches,
         yarn: YarnMode = "auto",
+        speculation: Callable[[], Speculation | None] = lambda: None,
         on_finished: Callable[[Running, FinishReason], None] = lambda running, reason: None,
     ) -> None:
+        """``speculation`` makes a job's own; ``on_finished`` is called before a job's end is told."""
         self.stats = Stats()
         self._model = model
         self._caches = caches
         self._yarn = yarn
+        self._speculation = speculation
         self._on_finished = on_finished
         self._queue: queue.SimpleQueue[Job | Chore | None] = queue.SimpleQueue()
         self._chores: deque[Chore] = deque()
@@ -150,7 +154,7 @@ class JobLoop:
 
     def _take(self, item: Job | Chore | None) -> None:
         if isinstance(item, Job):
-            self._waiting.append(Running(item, self._model, self._caches.budget))
+            self._waiting.append(Running(item, self._model, self._caches.budget, self._speculation()))
         elif item is not None:  # otherwise somebody only wanted to wake the loop
             self._chores.append(item)
 
@@ -210,24 +214,24 @@ class JobLoop:
     def _step(self, cache: Cache) -> None:
         """Decode once for the jobs of one cache, and sample for those whose tokens are all decoded."""
         jobs = self._covered(cache)
-        plan = self._fill(jobs)
-        if not plan:
+        steps = self._fill(jobs)
+        if not steps:
             return
         started = time.perf_counter()
         try:
-            self._decode(cache, [running.job for running, _, _ in plan])
+            self._decode(cache, [step.running.job for step in steps])
         except NoRoomError:
             self._make_room(cache, jobs)
             return
         except DecodeAbortedError:
             return  # the jobs that are not cancelled decode the same tokens again
         except Exception as error:
-            self._fail([running for running, _, _ in plan], error)
+            self._fail([step.running for step in steps], error)
             return
-        self.stats.decodes += 1
-        self._measure(plan, time.perf_counter() - started)
-        for running, row, count in plan:
-            self._advance(running, row, count)
+        seconds = time.perf_counter() - started
+        for step in steps:
+            self._advance(step)
+        self._measure(steps, seconds)
 
     def _covered(self, cache: Cache) -> list[Running]:
         """The jobs of a cache; those that have outgrown its position scaling are sent to wait for another."""
@@ -238,22 +242,31 @@ class JobLoop:
             self._send_back(running)
         return [running for running in jobs if running not in outgrown]
 
-    def _fill(self, jobs: list[Running]) -> list[tuple[Running, int, int]]:
-        """Put the next tokens of each job into the batch: (job, row of its first token, how many)."""
+    def _fill(self, jobs: list[Running]) -> list[Step]:
+        """Put the next tokens of each job into the batch."""
         self._batch.clear()
         answers = [running for running in jobs if running.pending == 1]
         prompts = [running for running in jobs if running.pending > 1]
         counts = [1] * len(answers)
         counts += shares([p.pending for p in prompts], prompt_budget(UBATCH, len(answers), self._prefill_rate))
-        plan = []
+        steps = []
         for running, count in zip([*answers, *prompts], counts, strict=True):
             if count:
                 assert running.slot is not None
                 start = len(running.slot.tokens)
-                tokens = running.tokens[start : start + count]
-                row = self._batch.add(running.slot.id, tokens, start, int(count == running.pending))
-                plan.append((running, row, count))
-        return plan
+                draft = self._draft(running)
+                tokens = [*running.tokens[start : start + count], *draft]
+                outputs = 1 + len(draft) if count == running.pending else 0
+                steps.append(Step(running, self._batch.add(running.slot.id, tokens, start, outputs), count, draft))
+        return steps
+
+    def _draft(self, running: Running) -> Sequence[int]:
+        """What to guess of the answer: nothing while other jobs use the time that guesses are meant to use."""
+        if running.speculation is None or len(self._running) > 1 or running.pending != 1:
+            return ()
+        assert running.cache is not None
+        most = capacity(running.cache.rope, self._model.window) - len(running.tokens)
+        return running.speculation.propose(running.tokens, min(running.room - 1, most, OUTPUTS - 1))
 
     def _decode(self, cache: Cache, jobs: list[Job]) -> None:
         with self._lock:
@@ -267,21 +280,14 @@ class JobLoop:
             with self._lock:
                 self._decoding = None
 
-    def _advance(self, running: Running, row: int, count: int) -> None:
-        """Take note of decoded tokens, and sample if they were the last of those pending."""
-        assert running.slot is not None
-        start = len(running.slot.tokens)
-        running.slot.append(running.tokens[start : start + count])
-        running.tell_prefill()
-        if running.pending:
-            return
+    def _advance(self, step: Step) -> None:
         try:
-            _, reason = running.sample(row + count - 1)
+            reason = step.running.advance(step)
         except Exception as error:
-            self._fail([running], error)
+            self._fail([step.running], error)
             return
         if reason:
-            self._finish(running, reason)
+            self._finish(step.running, reason)
 
     def _make_room(self, cache: Cache, jobs: list[Running]) -> None:
         """Grow, or evict what nobody uses; if that is not possible, let the youngest job wait."""
@@ -299,10 +305,17 @@ class JobLoop:
         self._running.remove(running)
         self._waiting.appendleft(running)
 
-    def _measure(self, plan: list[tuple[Running, int, int]], seconds: float) -> None:
-        tokens = sum(count for _, _, count in plan)
-        if tokens - len(plan) >= OUTPUTS:
+    def _measure(self, steps: list[Step], seconds: float) -> None:
+        stats = self.stats
+        stats.decodes += 1
+        tokens = len(self._batch)
+        if tokens - len(steps) >= OUTPUTS:
             self._prefill_rate = tokens / seconds
+        for step in steps:
+            stats.drafted_tokens += len(step.draft)
+            stats.accepted_tokens += step.accepted
+            if step.running.speculation is not None and len(self._running) <= 1 and step.count == 1:
+                step.running.speculation.record(len(step.draft), step.accepted, seconds)
 
     def _fail(self, jobs: list[Running], error: Exception) -> None:
         for running in jobs:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
+from typing import Literal
 
 from localqwen.engine.cache import Caches
 from localqwen.engine.constraint import Constraints
+from localqwen.engine.costs import StepCosts
 from localqwen.engine.embedding import Embedder
 from localqwen.engine.job import Job, Request, Sink
 from localqwen.engine.jobs import JobLoop
 from localqwen.engine.model import Model
+from localqwen.engine.ngram import NgramDrafter
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode, rope_for
 from localqwen.engine.sampling import decide, defaults
+from localqwen.engine.speculation import Drafter, Speculation
 from localqwen.errors import InvalidRequestError, PromptTooLongError
 
 SMALLEST_EMBEDDER = 512  # tokens
@@ -51,10 +55,21 @@ class _Embedding:
 class Loaded:
     """Made and run in the engine's thread; its public methods may be called from any."""
 
-    def __init__(self, model: Model, template: ChatTemplate, caches: Caches, threads: int, yarn: YarnMode) -> None:
+    def __init__(
+        self,
+        model: Model,
+        template: ChatTemplate,
+        caches: Caches,
+        threads: int,
+        yarn: YarnMode,
+        draft: Drafter | Literal["ngram"] | None,
+    ) -> None:
+        """``draft`` guesses tokens of answers: a second model, or the conversation itself."""
         self.model = model
         self.template = template
-        self.loop = JobLoop(model, caches, yarn)
+        self._draft = draft
+        self._costs = StepCosts()
+        self.loop = JobLoop(model, caches, yarn, self._speculation)
         self._sampling = defaults(model.metadata)
         self._constraints = Constraints(model)
         self._longest = caches.budget
@@ -115,6 +130,11 @@ class Loaded:
             rope = rope_for(size, self.model.window, self._yarn)
             self._embedder = Embedder(self.model, size, self._threads, rope)
         return self._embedder
+
+    def _speculation(self) -> Speculation | None:
+        if self._draft is None:
+            return None
+        return Speculation(self._costs, NgramDrafter() if self._draft == "ngram" else self._draft)
 
     def _check(self, tokens: Sequence[int]) -> None:
         # llama.cpp refuses a whole batch for one such token.

@@ -5,16 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from localqwen.engine.cache import Cache
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.prefix import Slot
 from localqwen.engine.sampler import Sampler
+from localqwen.engine.speculation import Speculation
 from localqwen.engine.text import AnswerText
 from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Logprobs, Prefill
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """A job's part of a batch: ``count`` pending tokens from ``row`` on, then a ``draft``, of it some ``accepted``."""
+
+    running: Running
+    row: int
+    count: int
+    draft: Sequence[int] = ()
+    accepted: int = 0
 
 
 class Running:
@@ -24,9 +37,10 @@ class Running:
     generation, and all of them again when the sequence was lost to others.
     """
 
-    def __init__(self, job: Job, model: Model, longest: int) -> None:
+    def __init__(self, job: Job, model: Model, longest: int, speculation: Speculation | None = None) -> None:
         """``longest`` is how many tokens prompt and answer may have together."""
         self.job = job
+        self.speculation = speculation
         self.tokens: list[int] = list(job.prompt)
         self.cache: Cache | None = None
         self.slot: Slot | None = None
@@ -85,6 +99,24 @@ class Running:
         if not self._answering and self.slot is not None:
             total = len(self.job.prompt)
             self.tell(Prefill(min(len(self.slot.tokens), total), total))
+
+    def advance(self, step: Step) -> FinishReason | None:
+        """Take note of what was decoded, and sample if nothing is pending; the answer may end with it."""
+        assert self.slot is not None
+        assert self.cache is not None
+        start = len(self.slot.tokens)
+        self.slot.append([*self.tokens[start : start + step.count], *step.draft])
+        self.tell_prefill()
+        if start + step.count < len(self.tokens):
+            return None
+        row = step.row + step.count - 1
+        for accepted, guess in enumerate([*step.draft, None]):
+            step.accepted = accepted
+            token, reason = self.sample(row + accepted)
+            if reason or token != guess:
+                break
+        self.cache.truncate(self.slot, start + step.count + step.accepted)
+        return reason
 
     def sample(self, row: int) -> tuple[int, FinishReason | None]:
         """Draw the token that follows a row of the last decode, and tell its text; the answer may end with it."""

@@ -19,7 +19,7 @@ from tests.server.running import DEADLINE, wait_until
 
 FRANCE: list[ChatMessage] = [{"role": "user", "content": "Say the word Paris."}]
 # 1100 tokens; few enough to be quick, more than two slices
-DOCUMENT: list[ChatMessage] = [{"role": "user", "content": "tick tock " * 550}]
+DOCUMENT: list[ChatMessage] = [{"role": "user", "content": "tick tock " * 360}]
 
 
 def text_of(events: list[AnswerEvent]) -> str:
@@ -126,7 +126,7 @@ def test_a_job_that_lost_its_sequence_goes_on(demo_gguf: Path, monkeypatch: pyte
 
 def test_an_evicted_conversation_comes_back_from_disk(demo_gguf: Path) -> None:
     options = EngineOptions(context=1536, disk_cache=1 << 30)
-    other: list[ChatMessage] = [{"role": "user", "content": "another thing " * 500}]
+    other: list[ChatMessage] = [{"role": "user", "content": "tock " * 450}]
     with loaded(demo_gguf, options) as engine:
         first = ask(engine, DOCUMENT, max_tokens=1)[1].usage
         ask(engine, other, max_tokens=1)  # needs the room
@@ -144,7 +144,7 @@ def test_a_conversation_outgrows_its_position_scaling(demo_gguf: Path, monkeypat
     monkeypatch.setattr("localqwen.engine.rope.window", lambda *facts: rope.Window(512, 2048))
     monkeypatch.setattr("localqwen.engine.jobs.EXPECTED_ANSWER", 16)
     with loaded(demo_gguf, EngineOptions(context=1536)) as engine:
-        story: list[ChatMessage] = [{"role": "user", "content": "tick tock " * 220 + STORY[0]["content"]}]
+        story: list[ChatMessage] = [{"role": "user", "content": "tick tock " * 110 + STORY[0]["content"]}]
         _, finished = ask(engine, story, temperature=0, max_tokens=300)
         assert finished.usage.prompt_tokens < 512 < finished.usage.prompt_tokens + finished.usage.completion_tokens
         assert engine.stats.states_saved == 0
