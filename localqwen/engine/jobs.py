@@ -203,7 +203,7 @@ class JobLoop:
             return None
         others = [other for other in self._running if other.cache is cache]
         expected = sum(other.pending + min(other.room, EXPECTED_ANSWER) for other in others)
-        source, shared = cache.slots.best(running.tokens)
+        source, shared = cache.slots.best(running.tokens[:-1])  # as it will begin
         new = needed - (shared if source is not None and source.busy else 0)
         if others and cache.slots.cells(busy_only=True) + expected + new > self._caches.budget:
             return None

@@ -83,10 +83,12 @@ class SavedStates:
 
     def save(self, context: Context, sequence: int, tokens: Sequence[int], expected_bytes: int) -> bool:
         """Write a sequence that holds ``tokens``; return whether it is on disk now. Older files may have to go."""
-        if not self._make_room(expected_bytes):
-            return False
         rope = context.options.rope
         words = np.asarray(tokens, np.int32)
+        if self._has(rope, words):
+            return True
+        if not self._make_room(expected_bytes):
+            return False
         name = hashlib.sha256(json.dumps(asdict(rope)).encode() + words.tobytes()).hexdigest()[:16]
         path = self._folder / f"{self._prefix}-{name}{SUFFIX}"
         part = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
@@ -101,7 +103,7 @@ class SavedStates:
             log.warning("A conversation's state could not be saved: %s", error)
             part.unlink(missing_ok=True)
             return False
-        self._forget(state for state in self._states if state.rope == rope and _begins(words, state.tokens))
+        self._forget([state for state in self._states if state.rope == rope and _begins(words, state.tokens)])
         self._states.append(Saved(path, rope, words))
         return True
 
@@ -118,6 +120,15 @@ class SavedStates:
         if not intact:
             log.warning("%s is damaged and was removed", state.path)
         self._forget([state])
+        return False
+
+    def _has(self, rope: Rope, words: Tokens) -> bool:
+        """Whether a file holds all of these tokens, or more, which is then as if it had been written now."""
+        for state in self._states:
+            if state.rope == rope and _begins(state.tokens, words):
+                with suppress(OSError):
+                    os.utime(state.path)
+                    return True
         return False
 
     def _header(self, rope: Rope) -> list[int]:

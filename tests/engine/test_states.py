@@ -137,8 +137,20 @@ def test_the_oldest_files_go_first(tmp_path: Path, context: Context, tokens: lis
     assert not first.path.exists()
     assert foreign.exists()
     assert kept.best(PLAIN, tokens)[1] == len(tokens)
-    assert not kept.save(context, 0, tokens, 3 * size)  # more than may ever be there
+    assert not kept.save(context, 0, [*tokens[:-1], 2], 3 * size)  # more than may ever be there
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * size + 4096
+
+
+def test_what_is_on_disk_is_not_written_again(tmp_path: Path, context: Context, tokens: list[int]) -> None:
+    state = saved(tmp_path, context, tokens)
+    os.utime(state.path, (1, 1))
+    kept = states(tmp_path)
+    written = state.path.stat().st_ino
+    for size in (len(tokens), len(tokens) - 10):
+        assert kept.save(context, 0, tokens[:size], 1 << 20)
+    assert state.path.stat().st_ino == written
+    assert state.path.stat().st_mtime > 1  # it was used, and is not the next to go
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_longer_conversation_replaces_its_beginning(tmp_path: Path, context: Context, tokens: list[int]) -> None:
