@@ -48,7 +48,9 @@ class Embedder:
         self._width: int = llama.llama_model_n_embd_out(model.handle)
         self._abort = native.AbortFlag()
         native.forget_errors()
-        self._handle = llama.llama_init_from_model(model.handle, _parameters(size, self._slice, threads, rope))
+        pooled = model.metadata(f"{model.architecture}.pooling_type") is not None
+        params = _parameters(size, self._slice, threads, rope, pooled=pooled)
+        self._handle = llama.llama_init_from_model(model.handle, params)
         if not self._handle:
             reasons = native.recent_errors()
             raise OutOfMemoryError(
@@ -141,13 +143,14 @@ def _pooling(model: Model) -> int:
     return int(pooling) if pooling in {str(CLS), str(LAST)} else MEAN
 
 
-def _parameters(size: int, slice_length: int, threads: int, rope: Rope) -> object:
+def _parameters(size: int, slice_length: int, threads: int, rope: Rope, *, pooled: bool) -> object:
     params = llama.llama_context_default_params()
     params.n_ctx = size
     params.n_batch = params.n_ubatch = slice_length
     params.n_threads = params.n_threads_batch = threads
     params.embeddings = True
-    params.pooling_type = llama.LLAMA_POOLING_TYPE_NONE
+    if pooled:  # unasked, a file that says nothing is not pooled, and llama.cpp has nothing to warn of
+        params.pooling_type = llama.LLAMA_POOLING_TYPE_NONE
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_AUTO  # off only where a backend cannot
     params.no_perf = True
     if not rope.from_file:

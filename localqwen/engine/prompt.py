@@ -6,30 +6,57 @@ character before the template sees it. The rendered text is then cut at the cont
 the template's, and everything between is tokenized as plain text with the stand-ins undone. Unlike cutting at the
 messages' borders this works whatever a template does with them (trim, repeat, compare), and gives the tokens that
 the model was trained with where a message begins or ends in white space.
+
+A past answer whose tokens are kept is rendered a second time as one character of its own. Where that stands between the
+text with which the template asks for an answer and a control token, the kept tokens are put there: they are what the
+model generated at this place, and the KV cache may still hold them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NoReturn
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from localqwen.errors import InvalidModelError, InvalidRequestError
+from localqwen.engine.kept import KeptAnswers, TokenCache
+from localqwen.engine.template import Template
+from localqwen.errors import InvalidRequestError
 from localqwen.params import ChatMessage
 
 # The private-use areas: characters that no template tests for.
 PRIVATE_USE = tuple(chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE)))
+_PRIVATE_USE = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd]")
+
+# Every turn tokenizes the whole conversation again; two of the longest ones find theirs here, in a few megabytes.
+CACHED_TOKENS = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A kept answer: the ``mark`` that stands for it in the second rendering, its disarmed ``core`` and its tokens.
+
+    White space around the core is left to the template, which may trim it; ``whole`` has it around the mark.
+    """
+
+    mark: str
+    core: str
+    whole: str
+    tokens: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Text between two control tokens, and the ``control`` token in front of it (``None`` where the prompt begins)."""
+
+    control: int | None
+    text: str
 
 
 class ChatTemplate:
-    """Renders and tokenizes conversations as one model wants them."""
+    """Renders and tokenizes conversations as one model wants them. Any thread may use it."""
 
     def __init__(
         self,
@@ -37,96 +64,134 @@ class ChatTemplate:
         control_tokens: Mapping[str, int],
         tokenize: Callable[[str], list[int]],
         special_texts: Mapping[str, str] | None = None,
+        kept: KeptAnswers | None = None,
     ) -> None:
         """Compile a Jinja ``source``.
 
         ``control_tokens`` maps texts to ids; ``tokenize`` turns plain text into ids; ``special_texts`` are further
-        variables (``bos_token``, ``eos_token``). Raises :class:`InvalidModelError` when the source is no template.
+        variables (``bos_token``, ``eos_token``); ``kept`` has the tokens of past answers. Raises
+        :class:`InvalidModelError` when the source is no template.
         """
         self._ids = {text: token for text, token in control_tokens.items() if text}
         self._tokenize = tokenize
+        self._cache = TokenCache(CACHED_TOKENS)
+        self._kept = kept
         self._variables = dict(special_texts or {})
         longest_first = sorted(self._ids, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        self._anywhere = re.compile(f"(?={self._control.pattern})")  # finds overlapping ones too
+        first = "".join(sorted({text[0] for text in self._ids}))
+        self._first = re.compile(f"[{re.escape(first)}]" if first else r"(?!)")
+        self._prefixes = {text[:length] for text in self._ids for length in range(1, len(text) + 1)}
         self._longest = max(map(len, self._ids), default=0)
-        try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
-            raise InvalidModelError(f"The model's chat template cannot be used: {error}.") from error
+        self._template = Template(source)
 
     def tokens(self, messages: Sequence[ChatMessage]) -> list[int]:
         """The prompt that asks for the next assistant message.
 
-        Raises :class:`InvalidRequestError` when the template refuses the messages.
+        Raises :class:`InvalidRequestError` when the template refuses the messages, or does too much with them.
         """
         # Qwen2's tokenizer normalizes to NFC, and llama.cpp leaves that to its caller.
         contents = [unicodedata.normalize("NFC", message["content"]) for message in messages]
-        stand_ins = self._stand_ins(contents)
-        text = self._render(
-            [
-                {"role": message["role"], "content": self._disarm(content, stand_ins)}
-                for message, content in zip(messages, contents, strict=True)
-            ]
-        )
-        undo = {ord(stand_in): char for char, stand_in in stand_ins.items()}
-        return list(self._tokens_of(text, undo))
+        free = _unused_characters(contents)
+        stand_ins = {char: next(free) for char in sorted({text[0] for text in self._ids})}
+        contents = [self._disarm(content, stand_ins) for content in contents]
+        rendered = self._render(messages, contents)
+        answers = self._kept_answers(messages, contents, free)
+        if answers:
+            marked = [answers[i].whole if i in answers else content for i, content in enumerate(contents)]
+            text = self._render(messages, marked)
+            # A template may look into an answer, and would then have written something else: the marks do not count.
+            if _put_back(text, answers.values()) == rendered:
+                return self._join(text, list(answers.values()), stand_ins)
+        return self._join(rendered, [], stand_ins)
 
-    def _tokens_of(self, text: str, undo: Mapping[int, str]) -> Iterator[int]:
-        at = 0
+    def _join(self, text: str, answers: Sequence[_Answer], stand_ins: Mapping[str, str]) -> list[int]:
+        parts = list(self._parts(text))
+        asking = parts[-1] if parts else _Part(None, "")
+        counts = Counter(_PRIVATE_USE.findall(text)) if answers else {}
+        by_text = {asking.text + answer.whole: answer for answer in answers if counts[answer.mark] == 1}
+        tokens: list[int] = []
+        for part in parts:
+            if part.control is not None:
+                tokens.append(part.control)
+            answer = by_text.get(part.text) if part.control == asking.control is not None else None
+            if answer is not None:
+                tokens += self._plain(asking.text, stand_ins)
+                tokens += answer.tokens
+            else:
+                tokens += self._plain(_put_back(part.text, answers), stand_ins)
+        return tokens
+
+    def _parts(self, text: str) -> Iterator[_Part]:
+        at, token = 0, None
         for control in self._control.finditer(text):
-            if control.start() > at:
-                yield from self._tokenize(text[at : control.start()].translate(undo))
-            yield self._ids[control.group()]
-            at = control.end()
-        if at < len(text):
-            yield from self._tokenize(text[at:].translate(undo))
+            yield _Part(token, text[at : control.start()])
+            at, token = control.end(), self._ids[control.group()]
+        yield _Part(token, text[at:])
 
-    def _stand_ins(self, contents: Sequence[str]) -> dict[str, str]:
-        """A private-use character for each first character of a control token, found in none of the messages."""
-        used = set().union(*contents)
-        free = (chr(code) for code in PRIVATE_USE if chr(code) not in used)
-        try:
-            return {char: next(free) for char in sorted({text[0] for text in self._ids})}
-        except StopIteration:
-            raise InvalidRequestError("The messages use every private-use character there is.") from None
+    def _plain(self, text: str, stand_ins: Mapping[str, str]) -> Sequence[int]:
+        if not text:
+            return ()
+        for char, stand_in in stand_ins.items():
+            text = text.replace(stand_in, char)
+        tokens = self._cache.get(text)
+        if tokens is None:
+            tokens = self._tokenize(text)
+            self._cache.put(text, tokens)
+        return tokens
+
+    def _kept_answers(
+        self, messages: Sequence[ChatMessage], contents: Sequence[str], free: Iterator[str]
+    ) -> dict[int, _Answer]:
+        """The kept answers among the messages, by the message's number."""
+        answers: dict[int, _Answer] = {}
+        for i, (message, content) in enumerate(zip(messages, contents, strict=True)):
+            if self._kept is None or message["role"] != "assistant":
+                continue
+            tokens = self._kept.get(message["content"])
+            core = content.strip()
+            if tokens is not None and core:
+                mark = next(free)
+                start = content.index(core)
+                whole = content[:start] + mark + content[start + len(core) :]
+                answers[i] = _Answer(mark, core, whole, tokens)
+        return answers
 
     def _disarm(self, content: str, stand_ins: Mapping[str, str]) -> str:
-        starts = {match.start() for match in self._anywhere.finditer(content)}
+        starts = {m.start() for m in self._first.finditer(content) if self._control.match(content, m.start())}
         # What follows the message could complete a control token that its end begins.
         for length in range(1, min(len(content), self._longest) + 1):
-            if any(text.startswith(content[-length:]) for text in self._ids):
+            if content[-length:] in self._prefixes:
                 starts.add(len(content) - length)
-        return (
-            "".join(stand_ins[char] if i in starts else char for i, char in enumerate(content)) if starts else content
+        pieces, at = [], 0
+        for start in sorted(starts):
+            pieces += [content[at:start], stand_ins[content[start]]]
+            at = start + 1
+        return "".join([*pieces, content[at:]])
+
+    def _render(self, messages: Sequence[ChatMessage], contents: Sequence[str]) -> str:
+        return self._template.render(
+            {
+                "messages": [
+                    {"role": message["role"], "content": content}
+                    for message, content in zip(messages, contents, strict=True)
+                ],
+                "add_generation_prompt": True,
+                "tools": None,
+                "documents": None,
+                **self._variables,
+            }
         )
 
-    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        try:
-            return self._template.render(
-                messages=messages, add_generation_prompt=True, tools=None, documents=None, **self._variables
-            )
-        except jinja2.TemplateError as error:
-            raise InvalidRequestError(f"The model's chat template refuses these messages: {error}.") from error
-        except Exception as error:  # foreign code: a template can fail in any way
-            raise InvalidRequestError(f"The model's chat template fails on these messages: {error}.") from error
+
+def _put_back(text: str, answers: Iterable[_Answer]) -> str:
+    """The text with the answers themselves instead of their marks, in one pass whatever their number."""
+    cores = {answer.mark: answer.core for answer in answers}
+    return _PRIVATE_USE.sub(lambda mark: cores.get(mark.group(), mark.group()), text) if cores else text
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    """The environment that templates are written for: transformers' ``apply_chat_template``."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    environment.filters["tojson"] = _tojson
-    return environment
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(value: Any, indent: int | None = None, **options: Any) -> str:
-    # Jinja's own filter escapes for HTML, which models are not trained on.
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
+def _unused_characters(contents: Sequence[str]) -> Iterator[str]:
+    """Private-use characters that are in none of the messages."""
+    used = set(chain.from_iterable(_PRIVATE_USE.findall(content) for content in contents if not content.isascii()))
+    yield from (chr(code) for code in PRIVATE_USE if chr(code) not in used)
+    raise InvalidRequestError("The messages use every private-use character there is: leave some out.")
