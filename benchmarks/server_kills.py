@@ -29,7 +29,8 @@ from localqwen.client import Client
 from localqwen.errors import ServerError
 from localqwen.events import AnswerEvent, Delta, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from localqwen.supervisor import ServeOptions, Supervisor
+from localqwen.serve_options import ServeOptions
+from localqwen.supervisor import Supervisor
 from tests.fixtures import demo_gguf
 
 LONGEST_SECONDS = 1.5  # after the question

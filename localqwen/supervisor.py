@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -24,26 +24,13 @@ from filelock import FileLock
 from localqwen import paths
 from localqwen.client import Endpoint
 from localqwen.errors import ServerError
+from localqwen.serve_options import ServeOptions
 
 START_SECONDS = 60
 ANSWER_SECONDS = 10
 LOG_TAIL_BYTES = 65536
 # The command line starts every sentence meant for a person with this; the rest of a log is llama.cpp's.
 SPOKEN = "localqwen: "
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """How a model is served: context in tokens, CPU threads, layers on the GPU. ``None`` lets the engine choose."""
-
-    ctx: int | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
-
-    def arguments(self) -> list[str]:
-        """The options of ``localqwen serve`` that say the same."""
-        named = {"--ctx": self.ctx, "--threads": self.threads, "--gpu-layers": self.gpu_layers}
-        return [part for name, value in named.items() if value is not None for part in (name, str(value))]
 
 
 class Supervisor:

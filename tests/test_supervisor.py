@@ -17,7 +17,8 @@ from localqwen.client import Client, Endpoint
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from localqwen.supervisor import ServeOptions, Supervisor
+from localqwen.serve_options import ServeOptions
+from localqwen.supervisor import Supervisor
 from tests.server.running import wait_until
 
 STORY: list[ChatMessage] = [{"role": "user", "content": "Write a very long story about a lighthouse keeper."}]

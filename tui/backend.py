@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from localqwen.errors import LocalqwenError, ServerError
 from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Ready
 from localqwen.params import ChatMessage, SamplingParams
+from localqwen.serve_options import ServeOptions
 
 if TYPE_CHECKING:
     from localqwen.client import Endpoint
@@ -82,28 +83,20 @@ class LocalServer:
 
     address = None
 
-    def __init__(
-        self,
-        model: Path,
-        name: str,
-        *,
-        ctx: int | None = None,
-        threads: int | None = None,
-        gpu_layers: int | None = None,
-    ) -> None:
-        """``model`` is a GGUF file; the rest is as in :class:`localqwen.supervisor.ServeOptions`."""
+    def __init__(self, model: Path, name: str, options: ServeOptions | None = None) -> None:
+        """``model`` is a GGUF file."""
         self.name = name
         self._model = model
-        self._options = {"ctx": ctx, "threads": threads, "gpu_layers": gpu_layers}
+        self._options = options
 
     async def live(self, listener: Listener) -> str:
         """Start the process or join a running one, and stay attached."""
         # The HTTP library takes a fifth of the time to the first paint, and is needed only now.
         await asyncio.to_thread(import_module, "localqwen.supervisor")
         from localqwen.client import Client
-        from localqwen.supervisor import ServeOptions, Supervisor
+        from localqwen.supervisor import Supervisor
 
-        supervisor = Supervisor(self._model, ServeOptions(**self._options), self.name)
+        supervisor = Supervisor(self._model, self._options, self.name)
         endpoint = await supervisor.start()
         is_loading = True
         async with Client(endpoint) as client:

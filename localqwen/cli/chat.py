@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localqwen.cli.model_options import model_options
 from localqwen.errors import ModelNotFoundError
+from localqwen.serve_options import ServeOptions
 
 if TYPE_CHECKING:
     from tui.backend import Connection
@@ -18,16 +20,12 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @click.option("--endpoint", metavar="URL", help="Talk to this OpenAI-compatible server instead of a model here.")
 @click.option("--api-key", metavar="KEY", envvar="LOCALQWEN_API_KEY", help="Key for --endpoint.")
-@click.option("--ctx", type=click.IntRange(min=1), metavar="N", help="Context window in tokens.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
-@click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers to put on the GPU.")
+@model_options
 def command(
     model: str | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
-    ctx: int | None = None,
-    threads: int | None = None,
-    gpu_layers: int | None = None,
+    options: ServeOptions | None = None,
 ) -> None:
     """Chat in the terminal.
 
@@ -38,15 +36,16 @@ def command(
         raise click.UsageError("The chat needs a terminal; use `localqwen run MODEL PROMPT` in pipes and scripts.")
     if api_key is not None and endpoint is None:
         raise click.UsageError("--api-key is for --endpoint; a model on this machine needs none.")
-    if endpoint is not None and any(value is not None for value in (ctx, threads, gpu_layers)):
-        raise click.UsageError("--ctx, --threads and --gpu-layers are for a model on this machine, not for --endpoint.")
+    if endpoint is not None and options is not None and options.given:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in options.given)
+        raise click.UsageError(f"{named} is for a model on this machine, not for --endpoint.")
     # Textual waits this long (ms) after Esc for the rest of a key sequence; stopping an answer should not.
     os.environ.setdefault("ESCDELAY", "25")
 
     from localqwen import paths
     from localqwen.chats.store import Store
 
-    connection = _remote(endpoint, api_key, model) if endpoint else _local(model, ctx, threads, gpu_layers)
+    connection = _remote(endpoint, api_key, model) if endpoint else _local(model, options)
     store = Store(paths.chats_path())
     try:
         from tui.app import ChatApp
@@ -68,7 +67,7 @@ def _remote(url: str, api_key: str | None, model: str | None) -> Connection:
     return RemoteServer(endpoint, model)
 
 
-def _local(model: str | None, ctx: int | None, threads: int | None, gpu_layers: int | None) -> Connection:
+def _local(model: str | None, options: ServeOptions | None) -> Connection:
     from localqwen import library
     from tui.backend import LocalServer
 
@@ -76,4 +75,4 @@ def _local(model: str | None, ctx: int | None, threads: int | None, gpu_layers: 
     if name is None:
         raise ModelNotFoundError("There is no model on this machine yet: `localqwen demo` makes a small one.")
     path = library.resolve(name)
-    return LocalServer(path, path.stem if os.sep in name else name, ctx=ctx, threads=threads, gpu_layers=gpu_layers)
+    return LocalServer(path, path.stem if os.sep in name else name, options)

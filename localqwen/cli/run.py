@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localqwen.cli.model_options import model_options
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.params import ChatMessage, SamplingParams
 
 if TYPE_CHECKING:
     from localqwen.client import Client
+    from localqwen.serve_options import ServeOptions
     from localqwen.supervisor import Supervisor
 
 STDIN = "-"
@@ -31,8 +33,7 @@ PIPE_CLOSED = 141  # as a program that SIGPIPE ended
 @click.option("--temperature", type=click.FloatRange(0, 2), metavar="T", help="0 always takes the likeliest token.")
 @click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop after so many tokens.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same answer.")
-@click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context in tokens.  [default: what fits]")
-@click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
+@model_options
 def command(  # noqa: PLR0917 - an option each
     model: str,
     prompt: tuple[str, ...],
@@ -40,8 +41,7 @@ def command(  # noqa: PLR0917 - an option each
     temperature: float | None,
     max_tokens: int | None,
     seed: int | None,
-    ctx: int | None,
-    threads: int | None,
+    options: ServeOptions,
 ) -> int:
     """Ask MODEL one thing and print its answer as it comes.
 
@@ -57,7 +57,6 @@ def command(  # noqa: PLR0917 - an option each
         messages.insert(0, {"role": "system", "content": system})
 
     from localqwen import library
-    from localqwen.supervisor import ServeOptions
 
     def notify(line: str) -> None:
         if sys.stderr.isatty():
@@ -68,7 +67,7 @@ def command(  # noqa: PLR0917 - an option each
 
     params = SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=seed)
     try:
-        asyncio.run(_run(Supervisor(path, ServeOptions(ctx, threads)), messages, params))
+        asyncio.run(_run(Supervisor(path, options), messages, params))
     except BrokenPipeError:
         # Python would complain when it flushes standard output at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 
 import click
 
+from localqwen.cli.model_options import model_options
 from localqwen.errors import LocalqwenError
 
 if TYPE_CHECKING:
-    from localqwen.engine.engine import Engine, State
+    from localqwen.engine.engine import Engine, EngineOptions, State
+    from localqwen.serve_options import ServeOptions
 
 
 @click.command("serve")
@@ -34,16 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Name of the model in the API; may be given several times.  [default: as given here]",
 )
-@click.option(
-    "--ctx",
-    "--max-model-len",
-    "ctx",
-    type=click.IntRange(min=64),
-    metavar="N",
-    help="Context in tokens.  [default: what fits]",
-)
-@click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
-@click.option("--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers on GPUs.  [default: all, if any]")
+@model_options
 @click.option("--api-key", metavar="KEY", help="Answer only requests that carry this key.")
 @click.option(
     "--allowed-origins",
@@ -60,9 +53,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     host: str,
     port: int,
     names: tuple[str, ...],
-    ctx: int | None,
-    threads: int | None,
-    gpu_layers: int | None,
+    options: ServeOptions,
     api_key: str | None,
     origins: tuple[str, ...],
     uds: Path | None,
@@ -83,7 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     _configure_logging(private)
     with _unix_socket(uds) if uds else _tcp_socket(host, port) as listener:
         from localqwen import library
-        from localqwen.engine.engine import Engine, EngineOptions
+        from localqwen.engine.engine import Engine
         from localqwen.engine.model import check_header
         from localqwen.server.app import Access
         from localqwen.server.process import serve
@@ -91,11 +82,29 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
         check_header(path)
         names = names or (library.served_name(model),)
-        engine = Engine(path, EngineOptions(ctx, threads, gpu_layers), names[0])
+        engine = Engine(path, _engine_options(options), names[0])
         if not uds:
             _announce(engine, listener, api_key)
         check_host = loopback and not uds and not api_key
         serve(engine, listener, Access(api_key, check_host, origins), names, private=private)
+
+
+def _engine_options(options: ServeOptions) -> EngineOptions:
+    from localqwen import paths
+    from localqwen.engine.engine import EngineOptions
+    from localqwen.engine.rope import parse_mode
+    from localqwen.engine.states import default_limit
+
+    disk_cache = options.disk_cache
+    return EngineOptions(
+        context=options.ctx,
+        threads=options.threads,
+        gpu_layers=options.gpu_layers,
+        yarn=parse_mode(options.yarn or "auto"),
+        speculation=options.speculation is not False,
+        draft=Path(options.draft) if options.draft else None,
+        disk_cache=default_limit(paths.states_dir()) if disk_cache is None else round(disk_cache * 1e9),
+    )
 
 
 def _checked_origin(origin: str) -> str:

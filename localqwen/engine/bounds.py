@@ -80,10 +80,7 @@ def spend(size: int = 0) -> None:
 
 def made(value: _T) -> _T:
     """Charge a value that was just made."""
-    if type(value) is str:
-        _thread.budget.spend(len(value))
-    else:
-        _thread.budget.spend(weigh(value))
+    _thread.budget.spend(len(value) if isinstance(value, str) and type(value) is str else weigh(value))
     return value
 
 

@@ -16,14 +16,14 @@ from localqwen import paths
 from localqwen.engine import native, plan, rope
 from localqwen.engine.cache import Caches
 from localqwen.engine.devices import available_memory, physical_cores
+from localqwen.engine.draft import DraftModel
 from localqwen.engine.job import Job, Request, Sink
 from localqwen.engine.loaded import Loaded
 from localqwen.engine.model import ALL_LAYERS, Model
-from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode
-from localqwen.engine.speculation import Drafter
 from localqwen.engine.states import SavedStates, model_digest
 from localqwen.engine.stats import Stats
+from localqwen.engine.template import Template
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
@@ -180,14 +180,17 @@ class Engine:
             rope.rope_for(size, facts.window, self._options.yarn)  # refuses a size that cannot be
             needed = plan.memory_needed(facts.shape, size, gpu_layers)
             source = _template_source(facts)
+            Template(source)  # a broken one is better refused before the weights are read
+        if self._options.draft is not None:
+            with Model.open(self._options.draft) as facts:
+                needed += plan.memory_needed(facts.shape, size, gpu_layers)
         plan.check_memory(self.path.name, needed, self._available())
         threads = self._options.threads or physical_cores()
         with Model.load(self.path, gpu_layers, self._report) as model:
             caches = Caches(model, threads, size, self._states())
             caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
-            special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
-            template = ChatTemplate(source, model.control_tokens, model.tokenize, special_texts)
-            self._loaded = loaded = Loaded(model, template, caches, threads, self._options.yarn, self._drafter())
+            draft = self._drafter(model, size, threads, gpu_layers)
+            self._loaded = loaded = Loaded(model, source, caches, threads, self._options.yarn, draft)
             self.stats = loaded.loop.stats
             if self._closing.is_set():  # close() may have come before there was a loop to stop
                 loaded.loop.stop()
@@ -197,8 +200,12 @@ class Engine:
             finally:
                 self._loaded = None
 
-    def _drafter(self) -> Drafter | Literal["ngram"] | None:
-        return "ngram" if self._options.speculation else None
+    def _drafter(self, model: Model, size: int, threads: int, gpu_layers: int) -> DraftModel | Literal["ngram"] | None:
+        if not self._options.speculation:
+            return None
+        if self._options.draft is None:
+            return "ngram"
+        return DraftModel(self._options.draft, model, size, threads, gpu_layers, self._report)
 
     def _states(self) -> SavedStates | None:
         if not self._options.disk_cache:

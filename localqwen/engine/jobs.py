@@ -10,11 +10,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from localqwen.engine.cache import Cache, Caches
-from localqwen.engine.context import OUTPUTS, Batch, Context, DecodeAbortedError, NoRoomError
+from localqwen.engine.context import OUTPUTS, Batch, DecodeAbortedError, NoRoomError
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
@@ -37,6 +38,16 @@ WORTH_WAITING_FOR = 64  # tokens in common with a prompt that is being computed
 SAVING_SECONDS = 5.0
 
 
+class Abortable(Protocol):
+    """What computes and can be told to stop by another thread."""
+
+    def abort(self) -> None:
+        """Stop what runs now and refuse more until :meth:`resume`."""
+
+    def resume(self) -> None:
+        """Allow computing again."""
+
+
 class Chore(Protocol):
     """Work beside the jobs, in steps that take about as long as a decode. It handles its own failures."""
 
@@ -56,20 +67,20 @@ class JobLoop:
         caches: Caches,
         yarn: YarnMode = "auto",
         speculation: Callable[[], Speculation | None] = lambda: None,
-        on_finished: Callable[[Running, FinishReason], None] = lambda running, reason: None,
+        on_answer: Callable[[Running], None] = lambda running: None,
     ) -> None:
-        """``speculation`` makes a job's own; ``on_finished`` is called before a job's end is told."""
+        """``speculation`` makes a job's own; ``on_answer`` is called before a job's end is told."""
         self.stats = Stats()
         self._model = model
         self._caches = caches
         self._yarn = yarn
         self._speculation = speculation
-        self._on_finished = on_finished
+        self._on_answer = on_answer
         self._queue: queue.SimpleQueue[Job | Chore | None] = queue.SimpleQueue()
         self._chores: deque[Chore] = deque()
         self._lock = threading.Lock()
         self._open: set[Job] = set()
-        self._decoding: tuple[Context, list[Job]] | None = None
+        self._computing: tuple[Abortable, list[Job]] | None = None
         self._stopping = False
         self._waiting: deque[Running] = deque()
         self._running: list[Running] = []
@@ -91,8 +102,8 @@ class JobLoop:
         job.cancelled.set()
         with self._lock:
             # A decode that others' tokens are in goes on; it is short as long as there are answers in it.
-            if self._decoding is not None and self._decoding[1] == [job]:
-                self._decoding[0].abort()
+            if self._computing is not None and self._computing[1] == [job]:
+                self._computing[0].abort()
         self._queue.put(None)
 
     def do(self, chore: Chore) -> None:
@@ -109,8 +120,8 @@ class JobLoop:
             self._stopping = True
             for job in self._open:
                 job.cancelled.set()
-            if self._decoding is not None:
-                self._decoding[0].abort()
+            if self._computing is not None:
+                self._computing[0].abort()
         self._queue.put(None)
 
     @property
@@ -219,7 +230,8 @@ class JobLoop:
             return
         started = time.perf_counter()
         try:
-            self._decode(cache, [step.running.job for step in steps])
+            with self._computes(cache.context, [step.running.job for step in steps]):
+                cache.decode(self._batch)
         except NoRoomError:
             self._make_room(cache, jobs)
             return
@@ -266,19 +278,25 @@ class JobLoop:
             return ()
         assert running.cache is not None
         most = capacity(running.cache.rope, self._model.window) - len(running.tokens)
-        return running.speculation.propose(running.tokens, min(running.room - 1, most, OUTPUTS - 1))
+        try:
+            with self._computes(running.speculation, [running.job]):
+                return running.speculation.propose(running.tokens, min(running.room - 1, most, OUTPUTS - 1))
+        except DecodeAbortedError:
+            return ()
 
-    def _decode(self, cache: Cache, jobs: list[Job]) -> None:
+    @contextmanager
+    def _computes(self, work: Abortable, jobs: list[Job]) -> Iterator[None]:
+        """While the block runs, cancelling the only one of ``jobs`` or stopping the loop stops ``work``."""
         with self._lock:
             if self._stopping or (len(jobs) == 1 and jobs[0].cancelled.is_set()):
                 raise DecodeAbortedError("The answer was stopped.")
-            cache.context.resume()  # an abortion from now on is meant for this decode
-            self._decoding = (cache.context, jobs)
+            work.resume()  # an abortion from now on is meant for this work
+            self._computing = (work, jobs)
         try:
-            cache.decode(self._batch)
+            yield
         finally:
             with self._lock:
-                self._decoding = None
+                self._computing = None
 
     def _advance(self, step: Step) -> None:
         try:
@@ -334,8 +352,9 @@ class JobLoop:
             self._waiting.remove(running)
         with self._lock:
             self._open.discard(running.job)
-        self._on_finished(running, reason)
-        running.finish(reason, error)
+        running.close(reason)
+        self._on_answer(running)
+        running.tell(Finished(reason, running.job.usage, error))
         self._gauge()
         self.stats.count(running.job.usage, reason)
 

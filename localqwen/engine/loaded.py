@@ -10,18 +10,22 @@ from typing import Literal
 from localqwen.engine.cache import Caches
 from localqwen.engine.constraint import Constraints
 from localqwen.engine.costs import StepCosts
+from localqwen.engine.draft import DraftModel
 from localqwen.engine.embedding import Embedder
 from localqwen.engine.job import Job, Request, Sink
 from localqwen.engine.jobs import JobLoop
+from localqwen.engine.kept import KeptAnswers
 from localqwen.engine.model import Model
 from localqwen.engine.ngram import NgramDrafter
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode, rope_for
+from localqwen.engine.running import Running
 from localqwen.engine.sampling import decide, defaults
-from localqwen.engine.speculation import Drafter, Speculation
+from localqwen.engine.speculation import Speculation
 from localqwen.errors import InvalidRequestError, PromptTooLongError
 
 SMALLEST_EMBEDDER = 512  # tokens
+KEPT_TOKENS = 1 << 19  # of past answers: several of the longest conversations, in a few megabytes
 
 
 class _Embedding:
@@ -58,18 +62,20 @@ class Loaded:
     def __init__(
         self,
         model: Model,
-        template: ChatTemplate,
+        template: str,
         caches: Caches,
         threads: int,
         yarn: YarnMode,
-        draft: Drafter | Literal["ngram"] | None,
+        draft: DraftModel | Literal["ngram"] | None,
     ) -> None:
         """``draft`` guesses tokens of answers: a second model, or the conversation itself."""
         self.model = model
-        self.template = template
+        self._kept = KeptAnswers(KEPT_TOKENS, model.piece, model.control_tokens.values())
+        special_texts = {"bos_token": model.bos_text, "eos_token": model.eos_text}
+        self.template = ChatTemplate(template, model.control_tokens, model.tokenize, special_texts, self._kept)
         self._draft = draft
         self._costs = StepCosts()
-        self.loop = JobLoop(model, caches, yarn, self._speculation)
+        self.loop = JobLoop(model, caches, yarn, self._speculation, self._keep)
         self._sampling = defaults(model.metadata)
         self._constraints = Constraints(model)
         self._longest = caches.budget
@@ -84,6 +90,8 @@ class Loaded:
         finally:
             if self._embedder is not None:
                 self._embedder.close()
+            if isinstance(self._draft, DraftModel):
+                self._draft.close()
 
     def text_prompt(self, text: str, *, control: bool) -> list[int]:
         """The tokens of raw text."""
@@ -135,6 +143,10 @@ class Loaded:
         if self._draft is None:
             return None
         return Speculation(self._costs, NgramDrafter() if self._draft == "ngram" else self._draft)
+
+    def _keep(self, running: Running) -> None:
+        """Keep an answer's tokens for the next prompt, which will have its text."""
+        self._kept.remember(running.text, running.generated)
 
     def _check(self, tokens: Sequence[int]) -> None:
         # llama.cpp refuses a whole batch for one such token.

@@ -39,6 +39,12 @@ class NgramDrafter:
         self._source = NOWHERE  # the place that the end of the conversation is compared with
         self._length = 0
 
+    def abort(self) -> None:
+        """A guess takes no time, so there is nothing to end."""
+
+    def resume(self) -> None:
+        """It was never ended."""
+
     def confidence(self, tokens: Sequence[int]) -> int | None:
         """The level of the longest agreement, after indexing what is new."""
         self._index(tokens)

@@ -14,7 +14,7 @@ from localqwen.engine.prefix import Slot
 from localqwen.engine.sampler import Sampler
 from localqwen.engine.speculation import Speculation
 from localqwen.engine.text import AnswerText
-from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Logprobs, Prefill
+from localqwen.events import AnswerEvent, Delta, FinishReason, Logprobs, Prefill
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,8 @@ class Running:
             return token, "stop"
         return token, None if self.room > 0 else "length"
 
-    def finish(self, reason: FinishReason, error: str | None = None) -> None:
-        """Tell the rest of the text and the end, and let the sequence go; it stays cached."""
+    def close(self, reason: FinishReason) -> None:
+        """Tell the rest of the text, and let the sequence go; it stays cached."""
         if reason != "error" and (rest := self._text.finish()):
             self._show(rest)
         if self._answering:
@@ -151,7 +151,6 @@ class Running:
         if self._sampler is not None:
             self._sampler.close()
         self.pause()
-        self.tell(Finished(reason, self.job.usage, error))
 
     def tell(self, event: AnswerEvent) -> None:
         """Pass an event on to whoever asked."""

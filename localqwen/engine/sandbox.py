@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import BuiltinMethodType
 from typing import Any, NoReturn
@@ -40,7 +40,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"], finalize=_finalize
         )
-        self.concat = _concat  # type: ignore[assignment, method-assign]
+        self.concat = _concat  # type: ignore[method-assign]
         self.add, self.made, self.tick = bounds.add, made, spend
         self.binop_table = {
             "+": bounds.add,
@@ -61,7 +61,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             name: _bounded(function, _FILTER_CHECKS.get(name))
             for name, function in {**kept, "format": _format, "sum": _sum, "tojson": _tojson}.items()
         }
-        self.tests = {name: _bounded(test, None) if _compares(test) else test for name, test in self.tests.items()}
+        tests: Mapping[str, Any] = self.tests
+        self.tests = {name: _bounded(test, None) if _compares(test) else test for name, test in tests.items()}
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call an object from a template. The names cannot be those of a template's own arguments."""
@@ -93,7 +94,7 @@ class _Generator(CodeGenerator):
             self.writeline("environment.tick()")
         super().blockvisit(nodes, frame)
 
-    def visit_Add(self, node: nodes.Add, frame: Frame) -> None:  # noqa: N802 - named after the node, as all here
+    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:  # noqa: N802 - named after the node, as all here
         parts: list[nodes.Expr] = []
         left: nodes.Expr = node
         while isinstance(left, nodes.Add):
@@ -143,8 +144,9 @@ class _Generator(CodeGenerator):
     def _refuse(self, node: nodes.Node, _frame: Frame) -> NoReturn:
         self.fail(f"{type(node).__name__.lower()} cannot be used in a chat template", node.lineno)
 
-    visit_Include = visit_Import = visit_FromImport = visit_Extends = _refuse  # noqa: N815
-    visit_EvalContextModifier = visit_ScopedEvalContextModifier = _refuse  # noqa: N815
+
+for _name in ("Include", "Import", "FromImport", "Extends", "EvalContextModifier", "ScopedEvalContextModifier"):
+    setattr(_Generator, f"visit_{_name}", _Generator._refuse)
 
 
 Sandbox.code_generator_class = _Generator

@@ -50,6 +50,12 @@ class Drafter(Protocol):
     def draft(self, tokens: Sequence[int], limit: int) -> Sequence[int]:
         """Guess up to ``limit`` tokens, after :meth:`confidence` of the same tokens."""
 
+    def abort(self) -> None:
+        """End a guess that is being made, and make none until :meth:`resume`; any thread may call it."""
+
+    def resume(self) -> None:
+        """Allow guessing again."""
+
 
 class Speculation:
     """Decides for one job, before each step, what to decode besides the last token."""
@@ -70,6 +76,14 @@ class Speculation:
         self._balance = 0.0
         self._tokens = 0
         self._waited, self._pause = 0, FIRST_PAUSE
+
+    def abort(self) -> None:
+        """End a running :meth:`propose` soon; any thread may call it."""
+        self._drafter.abort()
+
+    def resume(self) -> None:
+        """Allow proposals again."""
+        self._drafter.resume()
 
     def propose(self, tokens: Sequence[int], room: int) -> Sequence[int]:
         """What to decode after the last of ``tokens`` (prompt and answer so far): up to ``room`` tokens, or none."""

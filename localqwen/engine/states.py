@@ -36,6 +36,8 @@ DIGEST_AT, DIGEST_BYTES = OURS + 3 * WORD, 32
 SUFFIX, UNFINISHED = ".state", ".part"
 SPARE_BYTES = 1 << 30  # what is left of the disk to everybody else
 BLOCK = 1 << 20
+DEFAULT_LIMIT = 16_000_000_000  # bytes; a conversation of 32768 tokens with Qwen2-72B takes 10.7 GB
+DEFAULT_SHARE = 4  # of what is free at the most one part in so many
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +182,13 @@ class SavedStates:
         for state in gone:
             state.path.unlink(missing_ok=True)
         self._states = [state for state in self._states if state not in gone]
+
+
+def default_limit(folder: Path) -> int:
+    """How many bytes the files may take when nobody said: no large part of what is free on the disk."""
+    while not folder.exists():
+        folder = folder.parent
+    return min(DEFAULT_LIMIT, shutil.disk_usage(folder).free // DEFAULT_SHARE)
 
 
 def model_digest(parts: Sequence[Path]) -> str:

@@ -92,6 +92,19 @@ def test_a_conversation_that_branches_keeps_both_branches(demo_gguf: Path) -> No
             assert usage.cached_tokens == usage.prompt_tokens - 1
 
 
+def test_an_answer_is_cached_as_it_was_generated(engine: Engine) -> None:
+    """At a high temperature words come in unusual pieces, which their text does not tell."""
+    params = SamplingParams(temperature=1.5, top_p=1, top_k=0, min_p=0, seed=7, max_tokens=40)
+    events = list(Question(engine, STORY, params))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    answer = text_of(events)
+    generated = engine.text_prompt(answer, control=False)
+    assert len(generated) < finished.usage.completion_tokens, "tokenized again, it would be the same"
+    usage = ask(engine, [*STORY, {"role": "assistant", "content": answer}, *JAPAN], max_tokens=1)[1].usage
+    assert usage.cached_tokens >= finished.usage.prompt_tokens + finished.usage.completion_tokens - 1
+
+
 def test_the_context_grows_with_the_conversation(demo_gguf: Path) -> None:
     with loaded(demo_gguf) as engine:
         assert engine.stats.cache_size == START_SIZE

@@ -52,6 +52,12 @@ class Oracle:
         self.free = not each
         self.spent = 0.0
 
+    def abort(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
     def confidence(self, tokens: Sequence[int]) -> int | None:
         return 0
 

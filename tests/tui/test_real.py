@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from localqwen.chats.store import Store
+from localqwen.serve_options import ServeOptions
 from tests.tui.fakes import screen_text, until
 from tests.tui.test_app import SIZE, last_message, shows, type_text
 from tui.app import ChatApp
@@ -12,7 +13,7 @@ from tui.backend import LocalServer
 
 
 async def test_the_demo_model_loads_answers_and_remembers(demo_gguf: Path, store: Store) -> None:
-    app = ChatApp(store, LocalServer(demo_gguf, "demo", ctx=2048))
+    app = ChatApp(store, LocalServer(demo_gguf, "demo", ServeOptions(ctx=2048)))
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "What is the capital of Japan?")
         await pilot.press("enter")

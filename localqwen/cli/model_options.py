@@ -1,0 +1,76 @@
+"""The options that say how a model is served: the same for every command that loads one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from localqwen.serve_options import ServeOptions
+
+_OPTIONS = (
+    click.option(
+        "--ctx",
+        "--max-model-len",
+        "ctx",
+        type=click.IntRange(min=64),
+        metavar="N",
+        help="Context in tokens.  [default: what fits]",
+    ),
+    click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]"),
+    click.option(
+        "--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers on GPUs.  [default: all, if any]"
+    ),
+    click.option(
+        "--yarn",
+        metavar="auto|off|FACTOR",
+        help="How far positions are stretched beyond the trained window.  [default: as far as a text needs]",
+    ),
+    click.option(
+        "--speculation/--no-speculation",
+        default=None,
+        help="Guess tokens from the conversation, where that makes answers faster.  [default: yes]",
+    ),
+    click.option("--draft", metavar="MODEL", help="A smaller model of the same family that guesses instead."),
+    click.option(
+        "--disk-cache",
+        type=click.FloatRange(min=0),
+        metavar="GB",
+        help="Disk space for conversations that memory has no room for; 0 for none.  [default: 16, if there is room]",
+    ),
+)
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, which gets them as its argument ``options``."""
+
+    @functools.wraps(command)
+    def with_options(
+        *args: Any, yarn: str | None, draft: str | None, ctx: int | None, threads: int | None, **others: Any
+    ) -> Any:
+        own = {name: others.pop(name) for name in ("gpu_layers", "speculation", "disk_cache")}
+        options = ServeOptions(ctx=ctx, threads=threads, yarn=_checked_yarn(yarn), draft=_resolved(draft), **own)
+        return command(*args, options=options, **others)
+
+    for option in reversed(_OPTIONS):
+        with_options = option(with_options)
+    return with_options
+
+
+def _checked_yarn(text: str | None) -> str | None:
+    if text is not None:
+        from localqwen.engine.rope import parse_mode
+
+        parse_mode(text)
+    return text
+
+
+def _resolved(draft: str | None) -> str | None:
+    """The file of a draft model: the server, which loads it, may run elsewhere."""
+    if draft is None:
+        return None
+    from localqwen import library
+
+    return str(library.resolve(draft).resolve())
