@@ -36,7 +36,14 @@ class PromptTooLongError(LocalqwenError):
 
 
 class InvalidRequestError(LocalqwenError):
-    """A request that the model cannot be asked: the chat template refuses it, or a value is out of range."""
+    """A request that the model cannot be asked: the chat template refuses it, or a value is out of range.
+
+    ``param`` names the field of the request that is at fault, where it is one.
+    """
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class ServerError(LocalqwenError):

@@ -50,6 +50,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_options(
         *args: Any, yarn: str | None, draft: str | None, ctx: int | None, threads: int | None, **others: Any
     ) -> Any:
+        if draft is not None and others["speculation"] is False:
+            raise click.UsageError("--draft guesses tokens, and --no-speculation forbids it: leave one of them out.")
         own = {name: others.pop(name) for name in ("gpu_layers", "speculation", "disk_cache")}
         options = ServeOptions(ctx=ctx, threads=threads, yarn=_checked_yarn(yarn), draft=_resolved(draft), **own)
         return command(*args, options=options, **others)

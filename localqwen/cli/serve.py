@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     help="Name of the model in the API; may be given several times.  [default: as given here]",
 )
 @model_options
-@click.option("--api-key", metavar="KEY", help="Answer only requests that carry this key.")
+@click.option("--api-key", metavar="KEY", envvar="LOCALQWEN_API_KEY", help="Answer only requests that carry this key.")
 @click.option(
     "--allowed-origins",
     "origins",

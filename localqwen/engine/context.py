@@ -46,6 +46,10 @@ class NoRoomError(DecodeError):
     """The KV cache has too few free cells for a batch. Nothing has changed."""
 
 
+class CacheLostError(DecodeError):
+    """A KV cache could be neither made larger nor restored, and is gone."""
+
+
 class Batch:
     """Up to ``UBATCH`` tokens of any sequences, to be decoded together."""
 
@@ -145,18 +149,34 @@ class Context:
     def grow(self, size: int) -> None:
         """Make the cache larger; what is in it stays, bit for bit.
 
-        Raises :class:`OutOfMemoryError`, after which the old size is in force and the cache may be empty.
+        Raises :class:`OutOfMemoryError`, after which everything is as before, or :class:`CacheLostError`, after which
+        only :meth:`close` may be called.
         """
         saved = self._state()
         self.close()
         try:
             self.handle = self._allocate(replace(self.options, size=size))
         except OutOfMemoryError:
-            self.handle = self._allocate(self.options)
+            try:
+                self.handle = self._allocate(self.options)
+            except OutOfMemoryError as error:
+                raise CacheLostError(f"The memory of the conversations was lost: {error}") from error
             self._restore(saved)
             raise
         self.options = replace(self.options, size=size)
         self._restore(saved)
+
+    def sequence_state(self, sequence: int) -> bytearray:
+        """A copy of a sequence's cells."""
+        state = bytearray(llama.llama_state_seq_get_size(self.handle, sequence))
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        assert llama.llama_state_seq_get_data(self.handle, buffer, len(state), sequence) == len(state)
+        return state
+
+    def fill(self, sequence: int, state: bytearray) -> bool:
+        """Fill an empty sequence from :meth:`sequence_state`; return whether there was room for it."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        return bool(llama.llama_state_seq_set_data(self.handle, buffer, len(state), sequence) == len(state))
 
     def save(self, sequence: int, path: Path, header: Sequence[int]) -> None:
         """Write a sequence to a file that begins with ``header``. Raises :class:`OSError` if that fails."""
@@ -190,13 +210,18 @@ class Context:
 
     def _state(self) -> ctypes.Array[ctypes.c_uint8]:
         size = llama.llama_state_get_size(self.handle)
-        data: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
+        try:
+            data: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
+        except MemoryError as error:
+            raise OutOfMemoryError(f"There is no memory to move a KV cache of {size} bytes.") from error
         assert llama.llama_state_get_data(self.handle, data, size) == size
         return data
 
     def _restore(self, data: ctypes.Array[ctypes.c_uint8]) -> None:
         if llama.llama_state_set_data(self.handle, data, len(data)) != len(data):
-            raise DecodeError(f"The KV cache could not be moved ({'; '.join(native.recent_errors())}): ask again.")
+            reasons = "; ".join(native.recent_errors())
+            self.close()
+            raise CacheLostError(f"The memory of the conversations was lost while it grew ({reasons}): ask again.")
 
 
 def parameters(options: ContextOptions) -> llama.llama_context_params:

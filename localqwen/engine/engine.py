@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,7 +16,7 @@ import llama_cpp
 
 from localqwen import paths
 from localqwen.engine import native, plan, rope
-from localqwen.engine.cache import Caches
+from localqwen.engine.caches import Caches
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft import DraftModel
 from localqwen.engine.job import Job, Request, Sink
@@ -24,6 +26,7 @@ from localqwen.engine.rope import YarnMode
 from localqwen.engine.states import SavedStates, model_digest
 from localqwen.engine.stats import Stats
 from localqwen.engine.template import Template
+from localqwen.engine.users import Users
 from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError
 from localqwen.events import Loading, Ready
 from localqwen.params import ChatMessage
@@ -75,7 +78,7 @@ class Engine:
         self._options = options or EngineOptions()
         self._available = available
         self._state: State = Loading(0.0)
-        self._loaded: Loaded | None = None
+        self._users: Users[Loaded] = Users(self.name)
         self._listeners: list[Callable[[State], None]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -88,7 +91,7 @@ class Engine:
     def stop(self) -> None:
         """Give up loading, cancel all jobs and take no more; returns at once."""
         self._closing.set()
-        if (loaded := self._loaded) is not None:
+        if (loaded := self._users.thing) is not None:
             loaded.loop.stop()
 
     def close(self, timeout: float = 10.0) -> bool:
@@ -106,7 +109,7 @@ class Engine:
     @property
     def open_jobs(self) -> int:
         """How many jobs wait or run."""
-        return loaded.loop.open_jobs if (loaded := self._loaded) is not None else 0
+        return loaded.loop.open_jobs if (loaded := self._users.thing) is not None else 0
 
     def subscribe(self, listener: Callable[[State], None]) -> Callable[[], None]:
         """Call ``listener`` with the present state now and with every later one in the engine's thread.
@@ -123,11 +126,13 @@ class Engine:
 
         Raises :class:`InvalidRequestError` when the chat template refuses the messages.
         """
-        return self._ready().template.tokens(messages)
+        with self._users.using() as loaded:
+            return loaded.template.tokens(messages)
 
     def text_prompt(self, text: str, *, control: bool = True) -> list[int]:
         """The tokens of raw text; with ``control``, control tokens' texts in it become control tokens."""
-        return self._ready().text_prompt(text, control=control)
+        with self._users.using() as loaded:
+            return loaded.text_prompt(text, control=control)
 
     def submit(self, request: Request, sink: Sink) -> Job:
         """Queue a request; its events go to ``sink`` in the engine's thread.
@@ -135,24 +140,21 @@ class Engine:
         Raises :class:`InvalidRequestError` when a parameter is out of range or a grammar cannot be kept to,
         :class:`PromptTooLongError` when no token would fit after the prompt.
         """
-        return self._ready().submit(request, sink)
+        with self._users.using() as loaded:
+            return loaded.submit(request, sink)
 
     def embed(self, tokens: Sequence[int]) -> Future[list[float]]:
         """Queue a text's tokens; the result is a vector of length 1. Cancelling the future gives the work up.
 
         Raises :class:`InvalidRequestError` for no tokens, :class:`PromptTooLongError` for too many.
         """
-        return self._ready().embed(tokens)
+        with self._users.using() as loaded:
+            return loaded.embed(tokens)
 
     def cancel(self, job: Job) -> None:
         """Stop a job; it still gets its :class:`~localqwen.events.Finished`."""
-        if (loaded := self._loaded) is not None:
+        if (loaded := self._users.thing) is not None:
             loaded.loop.cancel(job)
-
-    def _ready(self) -> Loaded:
-        if (loaded := self._loaded) is None:
-            raise InvalidRequestError(f"{self.name} is not loaded yet: try again later.")
-        return loaded
 
     def _unsubscribe(self, listener: Callable[[State], None]) -> None:
         with self._lock:
@@ -171,7 +173,7 @@ class Engine:
             self._set_state(Failed(error))
         except Exception as error:
             log.exception("The engine failed")
-            self._set_state(Failed(LocalqwenError(f"{self.name} could not be loaded: {error!r}.")))
+            self._set_state(Failed(LocalqwenError(f"The engine failed with {self.name}: {error!r}.")))
 
     def _load_and_run(self) -> None:
         gpu_layers = self._gpu_layers()
@@ -179,6 +181,7 @@ class Engine:
             size = self._context_size(facts, gpu_layers)
             rope.rope_for(size, facts.window, self._options.yarn)  # refuses a size that cannot be
             needed = plan.memory_needed(facts.shape, size, gpu_layers)
+            share = facts.shape.cpu_share(gpu_layers)
             source = _template_source(facts)
             Template(source)  # a broken one is better refused before the weights are read
         if self._options.draft is not None:
@@ -186,26 +189,34 @@ class Engine:
                 needed += plan.memory_needed(facts.shape, size, gpu_layers)
         plan.check_memory(self.path.name, needed, self._available())
         threads = self._options.threads or physical_cores()
-        with Model.load(self.path, gpu_layers, self._report) as model:
-            caches = Caches(model, threads, size, self._states())
+        with ExitStack() as stack:
+            model = stack.enter_context(Model.load(self.path, gpu_layers, self._report))
+            caches = Caches(model, threads, size, self._states(), functools.partial(self._may_grow, share))
+            stack.callback(caches.close)
             caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
             draft = self._drafter(model, size, threads, gpu_layers)
-            self._loaded = loaded = Loaded(model, source, caches, threads, self._options.yarn, draft)
-            self.stats = loaded.loop.stats
+            if isinstance(draft, DraftModel):
+                stack.callback(draft.close)
+            loaded = Loaded(model, source, caches, threads, self.stats, yarn=self._options.yarn, draft=draft)
+            self._users.open(loaded)
             if self._closing.is_set():  # close() may have come before there was a loop to stop
                 loaded.loop.stop()
             self._set_state(Ready(self.name, size))
             try:
                 loaded.run()
             finally:
-                self._loaded = None
+                self._users.close()
 
     def _drafter(self, model: Model, size: int, threads: int, gpu_layers: int) -> DraftModel | Literal["ngram"] | None:
         if not self._options.speculation:
             return None
         if self._options.draft is None:
             return "ngram"
-        return DraftModel(self._options.draft, model, size, threads, gpu_layers, self._report)
+        return DraftModel(self._options.draft, model, size, threads, gpu_layers, lambda _: not self._closing.is_set())
+
+    def _may_grow(self, share: float, state: int, more: int) -> bool:
+        """Whether there is RAM for a larger KV cache: its ``state`` is copied there, and a ``share`` of it stays."""
+        return state + share * more <= self._available()
 
     def _states(self) -> SavedStates | None:
         if not self._options.disk_cache:

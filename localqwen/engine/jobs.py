@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from localqwen.engine.cache import Cache, Caches
-from localqwen.engine.context import OUTPUTS, Batch, DecodeAbortedError, NoRoomError
+from localqwen.engine.cache import Cache
+from localqwen.engine.caches import Caches
+from localqwen.engine.context import OUTPUTS, Batch, CacheLostError, DecodeAbortedError, NoRoomError
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
-from localqwen.engine.prefix import common_prefix
-from localqwen.engine.rope import YarnMode, capacity, rope_for
+from localqwen.engine.rope import YarnMode, capacity
+from localqwen.engine.roster import Roster
 from localqwen.engine.running import Running, Step, tell
 from localqwen.engine.schedule import prompt_budget, shares
 from localqwen.engine.speculation import Speculation
@@ -30,12 +31,7 @@ from localqwen.events import Finished, FinishReason
 
 log = logging.getLogger(__name__)
 
-MAX_RUNNING = 8
-# What an answer is expected to need, where its limit is not lower: so much the position scaling covers beyond the
-# prompt, and jobs that together would need more than there is wait for each other.
-EXPECTED_ANSWER = 1024
-WORTH_WAITING_FOR = 64  # tokens in common with a prompt that is being computed
-SAVING_SECONDS = 5.0
+SAVING_SECONDS, SAVING_BYTES = 5.0, 2 << 30
 
 
 class Abortable(Protocol):
@@ -65,15 +61,16 @@ class JobLoop:
         self,
         model: Model,
         caches: Caches,
+        stats: Stats,
         yarn: YarnMode = "auto",
         speculation: Callable[[], Speculation | None] = lambda: None,
         on_answer: Callable[[Running], None] = lambda running: None,
     ) -> None:
         """``speculation`` makes a job's own; ``on_answer`` is called before a job's end is told."""
-        self.stats = Stats()
+        self.stats = stats
         self._model = model
         self._caches = caches
-        self._yarn = yarn
+        self._roster = Roster(model, caches, yarn, self._fail)
         self._speculation = speculation
         self._on_answer = on_answer
         self._queue: queue.SimpleQueue[Job | Chore | None] = queue.SimpleQueue()
@@ -82,8 +79,6 @@ class JobLoop:
         self._open: set[Job] = set()
         self._computing: tuple[Abortable, list[Job]] | None = None
         self._stopping = False
-        self._waiting: deque[Running] = deque()
-        self._running: list[Running] = []
         self._batch = Batch()
         self._prefill_rate = 0.0
 
@@ -136,15 +131,18 @@ class JobLoop:
             self._gauge()
             while self._listen():
                 self._end_cancelled()
-                self._admit()
-                for cache in self._caches:
-                    self._step(cache)
+                self._advance_jobs()
                 self._advance_chore()
                 self._gauge()
+        except Exception as error:
+            self._fail(list(self._roster), error)
+            raise
         finally:
+            with self._lock:
+                self._stopping = True  # nobody reads the queue any more
             while not self._queue.empty():
                 self._take(self._queue.get())
-            for running in [*self._running, *self._waiting]:
+            for running in self._roster:
                 self._finish(running, "cancelled")
             for chore in self._chores:
                 chore.drop()
@@ -154,7 +152,7 @@ class JobLoop:
 
     def _listen(self) -> bool:
         """Take what came in, waiting for it if there is nothing to do; return whether to go on."""
-        idle = not (self._running or self._waiting or self._chores)
+        idle = not (self._chores or any(self._roster))
         while not self._stopping:
             try:
                 self._take(self._queue.get(block=idle))
@@ -165,7 +163,8 @@ class JobLoop:
 
     def _take(self, item: Job | Chore | None) -> None:
         if isinstance(item, Job):
-            self._waiting.append(Running(item, self._model, self._caches.budget, self._speculation()))
+            running = Running(item, self._model, self._caches.budget, self._speculation())
+            self._roster.waiting.append(running)
         elif item is not None:  # otherwise somebody only wanted to wake the loop
             self._chores.append(item)
 
@@ -174,85 +173,48 @@ class JobLoop:
             self._chores.popleft()
 
     def _end_cancelled(self) -> None:
-        for running in [*self._running, *self._waiting]:
+        for running in self._roster:
             if running.job.cancelled.is_set():
                 self._finish(running, "cancelled")
 
-    def _admit(self) -> None:
-        """Let waiting jobs run, in their order, as far as there is room."""
-        for running in list(self._waiting):
-            if len(self._running) >= MAX_RUNNING:
-                return
-            if self._is_worth_waiting(running):
-                continue
+    def _advance_jobs(self) -> None:
+        """Decode once in every cache. What goes wrong ends the jobs of one cache, and at worst loses the cache."""
+        try:
+            self._roster.admit()
+        except CacheLostError as error:
+            self._forget_lost(error)
+        for cache in self._caches:
             try:
-                cache = self._room_for(running)
-                if cache is None:
-                    return
-                running.begin(cache)
+                self._step(cache)
             except Exception as error:
-                self._fail([running], error)
-                continue
-            self._waiting.remove(running)
-            self._running.append(running)
+                self._fail([running for running in self._roster.running if running.cache is cache], error)
+                self._forget_lost(error)
 
-    def _is_worth_waiting(self, running: Running) -> bool:
-        """Whether a prompt that is being computed has a beginning that this one could share when it is done."""
-        for other in self._running:
-            if other.slot is not None and other.pending > 1:
-                common = common_prefix(other.tokens, running.tokens)
-                if common - len(other.slot.tokens) >= WORTH_WAITING_FOR:
-                    return True
-        return False
-
-    def _room_for(self, running: Running) -> Cache | None:
-        """The cache that a job can run in now; ``None`` if it has to wait."""
-        needed = len(running.tokens) + min(running.room, EXPECTED_ANSWER)
-        cache = self._caches.get(rope_for(needed, self._model.window, self._yarn), needed)
-        if cache is None:
-            assert self._running, "the whole budget is enough for any job"
-            return None
-        others = [other for other in self._running if other.cache is cache]
-        expected = sum(other.pending + min(other.room, EXPECTED_ANSWER) for other in others)
-        source, shared = cache.slots.best(running.tokens[:-1])  # as it will begin
-        new = needed - (shared if source is not None and source.busy else 0)
-        if others and cache.slots.cells(busy_only=True) + expected + new > self._caches.budget:
-            return None
-        if cache.size < needed:
-            cache.grow(needed, self._caches.limit(cache))
-        return cache
+    def _forget_lost(self, error: Exception) -> None:
+        for cache in self._caches:
+            if cache.is_lost:
+                self._fail([running for running in self._roster.running if running.cache is cache], error)
+                self._caches.forget(cache)
 
     def _step(self, cache: Cache) -> None:
         """Decode once for the jobs of one cache, and sample for those whose tokens are all decoded."""
-        jobs = self._covered(cache)
-        steps = self._fill(jobs)
+        steps = self._fill(self._roster.covered(cache))
         if not steps:
             return
+        alone = len(self._roster.running) == 1
         started = time.perf_counter()
         try:
             with self._computes(cache.context, [step.running.job for step in steps]):
                 cache.decode(self._batch)
         except NoRoomError:
-            self._make_room(cache, jobs)
+            self._roster.make_room(cache, len(self._batch))
             return
         except DecodeAbortedError:
             return  # the jobs that are not cancelled decode the same tokens again
-        except Exception as error:
-            self._fail([step.running for step in steps], error)
-            return
         seconds = time.perf_counter() - started
         for step in steps:
             self._advance(step)
-        self._measure(steps, seconds)
-
-    def _covered(self, cache: Cache) -> list[Running]:
-        """The jobs of a cache; those that have outgrown its position scaling are sent to wait for another."""
-        jobs = [running for running in self._running if running.cache is cache]
-        most = capacity(cache.rope, self._model.window)
-        outgrown = [running for running in jobs if len(running.tokens) > most]
-        for running in outgrown:
-            self._send_back(running)
-        return [running for running in jobs if running not in outgrown]
+        self._measure(steps, seconds, alone=alone)
 
     def _fill(self, jobs: list[Running]) -> list[Step]:
         """Put the next tokens of each job into the batch."""
@@ -260,7 +222,9 @@ class JobLoop:
         answers = [running for running in jobs if running.pending == 1]
         prompts = [running for running in jobs if running.pending > 1]
         counts = [1] * len(answers)
-        counts += shares([p.pending for p in prompts], prompt_budget(UBATCH, len(answers), self._prefill_rate))
+        answering = sum(running.pending == 1 for running in self._roster.running)  # in other caches too
+        budget = prompt_budget(UBATCH - len(answers), answering, self._prefill_rate)
+        counts += shares([running.pending for running in prompts], budget)
         steps = []
         for running, count in zip([*answers, *prompts], counts, strict=True):
             if count:
@@ -274,7 +238,7 @@ class JobLoop:
 
     def _draft(self, running: Running) -> Sequence[int]:
         """What to guess of the answer: nothing while other jobs use the time that guesses are meant to use."""
-        if running.speculation is None or len(self._running) > 1 or running.pending != 1:
+        if running.speculation is None or len(self._roster.running) > 1 or running.pending != 1:
             return ()
         assert running.cache is not None
         most = capacity(running.cache.rope, self._model.window) - len(running.tokens)
@@ -301,29 +265,14 @@ class JobLoop:
     def _advance(self, step: Step) -> None:
         try:
             reason = step.running.advance(step)
-        except Exception as error:
-            self._fail([step.running], error)
+        except Exception as error:  # of the sampler: the sequence itself is sound
+            step.running.forget_guesses()
+            self._fail([step.running], error, sound=True)
             return
         if reason:
             self._finish(step.running, reason)
 
-    def _make_room(self, cache: Cache, jobs: list[Running]) -> None:
-        """Grow, or evict what nobody uses; if that is not possible, let the youngest job wait."""
-        if self._caches.make_room(cache, len(self._batch)):
-            return
-        youngest = jobs[-1]
-        if len(jobs) == 1:
-            self._fail(jobs, NoRoomError("There is not enough memory for this conversation: use a smaller --ctx."))
-            return
-        self._send_back(youngest)
-
-    def _send_back(self, running: Running) -> None:
-        """Let a job wait until it can run again; its tokens stay, and what is cached of them as long as it can."""
-        running.pause()
-        self._running.remove(running)
-        self._waiting.appendleft(running)
-
-    def _measure(self, steps: list[Step], seconds: float) -> None:
+    def _measure(self, steps: list[Step], seconds: float, *, alone: bool) -> None:
         stats = self.stats
         stats.decodes += 1
         tokens = len(self._batch)
@@ -332,12 +281,14 @@ class JobLoop:
         for step in steps:
             stats.drafted_tokens += len(step.draft)
             stats.accepted_tokens += step.accepted
-            if step.running.speculation is not None and len(self._running) <= 1 and step.count == 1:
+            if step.running.speculation is not None and alone and step.count == 1:
                 step.running.speculation.record(len(step.draft), step.accepted, seconds)
 
-    def _fail(self, jobs: list[Running], error: Exception) -> None:
+    def _fail(self, jobs: list[Running], error: Exception, *, sound: bool = False) -> None:
+        """End jobs with an error; unless what their sequences hold is ``sound``, it is forgotten."""
         for running in jobs:
-            running.lose()
+            if not sound:
+                running.lose()
             if isinstance(error, LocalqwenError):
                 log.warning("%s", error)
                 self._finish(running, "error", str(error))
@@ -346,10 +297,7 @@ class JobLoop:
                 self._finish(running, "error", f"The engine failed on this answer: {error!r}.")
 
     def _finish(self, running: Running, reason: FinishReason, error: str | None = None) -> None:
-        if running in self._running:
-            self._running.remove(running)
-        else:
-            self._waiting.remove(running)
+        self._roster.remove(running)
         with self._lock:
             self._open.discard(running.job)
         running.close(reason)
@@ -360,15 +308,14 @@ class JobLoop:
 
     def _gauge(self) -> None:
         stats = self.stats
-        stats.running, stats.waiting = len(self._running), len(self._waiting)
+        stats.running, stats.waiting = len(self._roster.running), len(self._roster.waiting)
         stats.cache_size = sum(cache.size for cache in self._caches)
         stats.cache_tokens = sum(cache.used for cache in self._caches)
         stats.states_saved, stats.states_restored = self._caches.saved, self._caches.restored
+        stats.states_turned = self._caches.turned
 
     def _save_all(self) -> None:
         """Write the conversations in memory to disk, the most recent ones first, as far as a short time allows."""
-        deadline = time.monotonic() + SAVING_SECONDS
+        deadline, left = time.monotonic() + SAVING_SECONDS, SAVING_BYTES
         for cache in self._caches:
-            for slot in cache.slots.idle():
-                if time.monotonic() < deadline:
-                    cache.save(slot)
+            left = cache.save_all(deadline, left)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from typing import Literal
 
-from localqwen.engine.cache import Caches
+from localqwen.engine.caches import Caches
 from localqwen.engine.constraint import Constraints
 from localqwen.engine.costs import StepCosts
 from localqwen.engine.draft import DraftModel
@@ -17,11 +17,13 @@ from localqwen.engine.jobs import JobLoop
 from localqwen.engine.kept import KeptAnswers
 from localqwen.engine.model import Model
 from localqwen.engine.ngram import NgramDrafter
+from localqwen.engine.penalties import LogitBias
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode, rope_for
 from localqwen.engine.running import Running
 from localqwen.engine.sampling import decide, defaults
 from localqwen.engine.speculation import Speculation
+from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidRequestError, PromptTooLongError
 
 SMALLEST_EMBEDDER = 512  # tokens
@@ -65,6 +67,8 @@ class Loaded:
         template: str,
         caches: Caches,
         threads: int,
+        stats: Stats,
+        *,
         yarn: YarnMode,
         draft: DraftModel | Literal["ngram"] | None,
     ) -> None:
@@ -75,7 +79,8 @@ class Loaded:
         self.template = ChatTemplate(template, model.control_tokens, model.tokenize, special_texts, self._kept)
         self._draft = draft
         self._costs = StepCosts()
-        self.loop = JobLoop(model, caches, yarn, self._speculation, self._keep)
+        self._ends = [token for token in model.control_tokens.values() if model.ends_answer(token)]
+        self.loop = JobLoop(model, caches, stats, yarn, self._speculation, self._keep)
         self._sampling = defaults(model.metadata)
         self._constraints = Constraints(model)
         self._longest = caches.budget
@@ -90,8 +95,6 @@ class Loaded:
         finally:
             if self._embedder is not None:
                 self._embedder.close()
-            if isinstance(self._draft, DraftModel):
-                self._draft.close()
 
     def text_prompt(self, text: str, *, control: bool) -> list[int]:
         """The tokens of raw text."""
@@ -108,6 +111,7 @@ class Loaded:
                 f"The prompt has {len(prompt)} tokens, and the context of {self._longest} must hold it and the "
                 "answer: shorten it, or serve the model with a larger --ctx."
             )
+        LogitBias(request.logit_bias, self.model.vocabulary_size)  # refuse it now and not in the loop
         sampling = decide(request.params, self._sampling)
         matcher = self._constraints.matcher(request.grammar) if request.grammar is not None else None
         job = Job(request, sampling, sink, matcher)
@@ -142,7 +146,7 @@ class Loaded:
     def _speculation(self) -> Speculation | None:
         if self._draft is None:
             return None
-        return Speculation(self._costs, NgramDrafter() if self._draft == "ngram" else self._draft)
+        return Speculation(self._costs, NgramDrafter(self._ends) if self._draft == "ngram" else self._draft)
 
     def _keep(self, running: Running) -> None:
         """Keep an answer's tokens for the next prompt, which will have its text."""

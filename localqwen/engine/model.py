@@ -116,17 +116,21 @@ class Model:
         return template.decode("utf-8", "replace") if template else None
 
     @property
+    def head_width(self) -> int:
+        """The width of one head's K."""
+        heads = llama.llama_model_n_head(self.handle) or 1
+        return self._integer("attention.key_length") or llama.llama_model_n_embd(self.handle) // heads
+
+    @property
     def shape(self) -> Shape:
         """The figures that decide about memory."""
-        heads = llama.llama_model_n_head(self.handle) or 1
         hidden = llama.llama_model_n_embd(self.handle)
-        head_width = self._integer("attention.key_length") or hidden // heads
         return Shape(
             weights=llama.llama_model_size(self.handle),
             layers=llama.llama_model_n_layer(self.handle),
             hidden=hidden,
             feed_forward=self._integer("feed_forward_length"),
-            kv_width=llama.llama_model_n_head_kv(self.handle) * head_width,
+            kv_width=llama.llama_model_n_head_kv(self.handle) * self.head_width,
         )
 
     @cached_property

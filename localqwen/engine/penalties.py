@@ -39,10 +39,13 @@ class LogitBias:
         for token, bias in biases:
             if not 0 <= token < vocabulary_size:
                 raise InvalidRequestError(
-                    f"logit_bias names token {token}, but this model's tokens are 0 to {vocabulary_size - 1}."
+                    f"logit_bias names token {token}, but this model's tokens are 0 to {vocabulary_size - 1}.",
+                    "logit_bias",
                 )
             if not math.isfinite(bias) or abs(bias) > MAX_BIAS:
-                raise InvalidRequestError(f"The logit_bias of token {token} must be from -{MAX_BIAS} to {MAX_BIAS}.")
+                raise InvalidRequestError(
+                    f"The logit_bias of token {token} must be from -{MAX_BIAS} to {MAX_BIAS}.", "logit_bias"
+                )
             sums[token] = sums.get(token, 0.0) + bias
         self._tokens = np.fromiter(sums.keys(), np.intp, len(sums))
         self._biases = np.fromiter(sums.values(), np.float32, len(sums))

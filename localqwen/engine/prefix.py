@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from localqwen.engine.rope import Rope
+
 COMPARED_AT_ONCE = 1024
 
 
@@ -32,12 +34,16 @@ class _Run:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One sequence: ``tokens[i]`` stands at position i. ``busy`` while a job works on it, ``used`` when it last did."""
+    """One sequence: ``tokens[i]`` stands at position i. ``busy`` while a job works on it, ``used`` when it last did.
+
+    ``computed`` is the position scaling that the oldest part of it was computed under, if not the cache's own.
+    """
 
     id: int
     tokens: list[int] = field(default_factory=list)
     busy: bool = False
     used: int = 0
+    computed: Rope | None = None
     _runs: list[tuple[_Run, int]] = field(default_factory=list)
 
     def append(self, tokens: Sequence[int]) -> None:
@@ -53,11 +59,14 @@ class Slot:
         """Take note that only the first ``length`` tokens are left."""
         del self.tokens[length:]
         self._runs = _beginning(self._runs, length)
+        if not length:
+            self.computed = None
 
     def share(self, source: Slot, length: int) -> None:
         """Take note that this empty sequence begins with the cells of another's first ``length`` tokens."""
         assert not self.tokens
         self.tokens = source.tokens[:length]
+        self.computed = source.computed
         self._runs = _beginning(source._runs, length)
         for run, _ in self._runs:
             run.shared = True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from localqwen.engine.cache import Cache
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
-from localqwen.engine.prefix import Slot
+from localqwen.engine.prefix import Slot, common_prefix
 from localqwen.engine.sampler import Sampler
 from localqwen.engine.speculation import Speculation
 from localqwen.engine.text import AnswerText
@@ -44,6 +44,7 @@ class Running:
         self.tokens: list[int] = list(job.prompt)
         self.cache: Cache | None = None
         self.slot: Slot | None = None
+        self.gave_way: int | None = None  # how many jobs had ended when it had to
         self._model = model
         self._sampler: Sampler | None = None
         self._text = AnswerText(job.request.params.stop)
@@ -73,10 +74,9 @@ class Running:
         """The answer's text so far, as it was told."""
         return "".join(self._shown)
 
-    def begin(self, cache: Cache) -> None:
-        """Take a sequence of ``cache``."""
-        self.cache = cache
-        self.slot = cache.begin(self.tokens)
+    def begin(self, cache: Cache, slot: Slot) -> None:
+        """Work in a sequence of ``cache``."""
+        self.cache, self.slot = cache, slot
         if not self._started:
             self._started = time.perf_counter()
             self.job.cached_tokens = len(self.slot.tokens)
@@ -93,6 +93,11 @@ class Running:
         if self.cache is not None and self.slot is not None:
             self.cache.drop(self.slot)
         self.cache = self.slot = None
+
+    def forget_guesses(self) -> None:
+        """Keep in the sequence only what the conversation has."""
+        if self.cache is not None and self.slot is not None:
+            self.cache.truncate(self.slot, common_prefix(self.slot.tokens, self.tokens))
 
     def tell_prefill(self) -> None:
         """Tell how far the prompt is, unless the answer has begun."""

@@ -13,12 +13,11 @@ STEP_SECONDS = 0.15
 SMALLEST_SLICE = 32
 
 
-def prompt_budget(batch: int, answers: int, prefill_rate: float) -> int:
-    """How many prompt tokens may join ``answers`` running answers (tokens) in a batch of at most ``batch`` tokens.
+def prompt_budget(room: int, answers: int, prefill_rate: float) -> int:
+    """How many prompt tokens may be decoded at once, of at most ``room``, while so many ``answers`` run.
 
     ``prefill_rate`` is the measured speed in tokens per second, 0 where nothing has been measured.
     """
-    room = batch - answers
     if not answers:
         return room
     return max(0, min(room, max(SMALLEST_SLICE, int(prefill_rate * STEP_SECONDS))))

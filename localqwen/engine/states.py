@@ -46,11 +46,12 @@ Tokens = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """A file, the ``rope`` that its K was computed under, and its tokens."""
+    """A file, the ``rope`` that its K is turned to, the one it was ``computed`` under if another, and its tokens."""
 
     path: Path
     rope: Rope
     tokens: Tokens
+    computed: Rope | None = None
 
     @property
     def header_words(self) -> int:
@@ -83,8 +84,18 @@ class SavedStates:
         longest = max(lengths)
         return (candidates[lengths.index(longest)], longest) if longest else (None, 0)
 
-    def save(self, context: Context, sequence: int, tokens: Sequence[int], expected_bytes: int) -> bool:
-        """Write a sequence that holds ``tokens``; return whether it is on disk now. Older files may have to go."""
+    def save(
+        self,
+        context: Context,
+        sequence: int,
+        tokens: Sequence[int],
+        expected_bytes: int,
+        computed: Rope | None = None,
+    ) -> bool:
+        """Write a sequence that holds ``tokens``; return whether it is on disk now. Older files may have to go.
+
+        ``computed`` is the scaling that it was computed under, if not the context's.
+        """
         rope = context.options.rope
         words = np.asarray(tokens, np.int32)
         if self._has(rope, words):
@@ -95,7 +106,7 @@ class SavedStates:
         path = self._folder / f"{self._prefix}-{name}{SUFFIX}"
         part = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
         try:
-            context.save(sequence, part, self._header(rope) + words.tolist())
+            context.save(sequence, part, self._header(rope, computed) + words.tolist())
             with part.open("r+b") as file:
                 digest = _digest(part)
                 file.seek(DIGEST_AT)
@@ -106,7 +117,7 @@ class SavedStates:
             part.unlink(missing_ok=True)
             return False
         self._forget([state for state in self._states if state.rope == rope and _begins(words, state.tokens)])
-        self._states.append(Saved(path, rope, words))
+        self._states.append(Saved(path, rope, words, computed))
         return True
 
     def restore(self, context: Context, sequence: int, state: Saved) -> bool:
@@ -133,8 +144,9 @@ class SavedStates:
                     return True
         return False
 
-    def _header(self, rope: Rope) -> list[int]:
-        text = json.dumps({**self._identity, "rope": asdict(rope)}).encode()
+    def _header(self, rope: Rope, computed: Rope | None) -> list[int]:
+        ropes = {"rope": asdict(rope), "computed": asdict(computed or rope)}
+        text = json.dumps({**self._identity, **ropes}).encode()
         padded = text.ljust(-(-len(text) // WORD) * WORD)
         return [MAGIC, VERSION, len(padded), *([0] * (DIGEST_BYTES // WORD)), *np.frombuffer(padded, np.int32).tolist()]
 
@@ -148,11 +160,11 @@ class SavedStates:
             start = (DIGEST_AT + DIGEST_BYTES - OURS) // WORD
             end = start + length // WORD
             header = json.loads(words[start:end].tobytes())
-            rope = Rope(**header.pop("rope"))
+            rope, computed = Rope(**header.pop("rope")), Rope(**header.pop("computed"))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
             return None
         known = (magic, version) == (MAGIC, VERSION) and header == self._identity and len(words) == count
-        return Saved(path, rope, words[end:]) if known else None
+        return Saved(path, rope, words[end:], computed if computed != rope else None) if known else None
 
     def _make_room(self, expected: int) -> bool:
         """Remove the oldest files, of any model, until ``expected`` bytes more are within the limit."""

@@ -14,6 +14,7 @@ class Stats:
     ``finished`` counts answers by their finish reason. ``cached_tokens`` of the ``prompt_tokens`` were in the KV cache
     already; ``accepted_tokens`` of the ``drafted_tokens`` stood the model's test. ``decodes`` are calls of
     llama_decode. ``cache_tokens`` of the ``cache_size`` cells of the KV cache are in use.
+    ``states_turned`` conversations went to another position scaling without being computed again.
     """
 
     finished: dict[str, int] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Stats:
     decode_seconds: float = 0.0
     states_saved: int = 0
     states_restored: int = 0
+    states_turned: int = 0
     running: int = 0
     waiting: int = 0
     cache_tokens: int = 0

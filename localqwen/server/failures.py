@@ -17,7 +17,6 @@ from localqwen.server.responses import Json
 log = logging.getLogger(__name__)
 
 WORDS = {
-    400: "The request's body is no JSON text.",
     404: "There is nothing at this address: the API is under /v1.",
     405: "This address does not take this method.",
     413: "The request is too large.",
@@ -97,14 +96,16 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidRequestError)
     async def invalid_request(_request: Request, error: InvalidRequestError) -> Json:
-        return error_response(str(error), 400)
+        return error_response(str(error), 400, param=error.param)
 
     @app.exception_handler(LocalqwenError)
     async def expected(_request: Request, error: LocalqwenError) -> Json:
         return error_response(str(error), 500)
 
     @app.exception_handler(RequestValidationError)
-    async def validation(_request: Request, error: RequestValidationError) -> Json:
+    async def validation(request: Request, error: RequestValidationError) -> Json:
+        if not isinstance(error.body, Mapping):
+            return error_response(_no_object(request), 400)
         # Where a value may be one of several things, the error farthest inside is about the one that was meant.
         path, reason = max((_located(detail, error.body) for detail in error.errors()), key=lambda found: len(found[0]))
         param = ".".join(path)
@@ -121,11 +122,20 @@ def install(app: FastAPI) -> None:
         return error_response("The server failed on this request: its log says more.", 500)
 
 
+def _no_object(request: Request) -> str:
+    """What is wrong with a body that is no JSON object."""
+    if "json" not in request.headers.get("content-type", ""):
+        return "The request's body has no JSON content type: send the header Content-Type: application/json."
+    return "The request's body is no JSON object."
+
+
 def _located(detail: Mapping[str, Any], body: Any) -> tuple[list[str], str]:
     """Where in the body an error is, and what is wrong there.
 
     pydantic's own location also names the alternatives that it has tried.
     """
+    if "refused" in detail.get("ctx", {}):
+        return [detail["ctx"]["refused"]], str(detail["msg"])
     path: list[str] = []
     place = body
     parts = [part for part in detail["loc"] if part != "body"]

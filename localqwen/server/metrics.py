@@ -29,6 +29,7 @@ COUNTERS = {
     "decode_seconds": ("decode_seconds", "Time spent on generating."),
     "states_saved": ("states_saved", "KV cache states written to disk."),
     "states_restored": ("states_restored", "KV cache states read from disk."),
+    "states_turned": ("states_turned", "KV cache states turned to another position scaling."),
 }
 GAUGES = {
     "num_requests_running": ("running", "Answers in progress."),

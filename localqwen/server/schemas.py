@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from localqwen.params import SamplingParams
 
@@ -27,7 +28,9 @@ class Schema(BaseModel):
         if isinstance(data, Mapping):
             for name, harmless in cls.refused.items():
                 if name in data and data[name] is not None and data[name] not in harmless:
-                    raise ValueError(f"this server cannot do what {name} asks for: leave it out")
+                    raise PydanticCustomError(
+                        "refused", "this server cannot do what it asks for, so leave it out", {"refused": name}
+                    )
         return data
 
 

@@ -15,6 +15,7 @@ from localqwen.params import ChatMessage
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
+MAX_CALLS = 16  # of one answer that has to call: a small model repeats itself until the context is full
 DEFAULT_SYSTEM = "You are a helpful assistant."  # what Qwen2's template says where nobody else does
 INSTRUCTION = """
 
@@ -88,7 +89,7 @@ def grammar(
     """
     if forced or answer is not None:
         start = "start: calls" if forced else f"start: answer | calls\nanswer: %json {json.dumps(answer)}"
-        more = ' ("\\n" call)*' if parallel else ""
+        more = f' ("\\n" call){{0,{MAX_CALLS - 1}}}' if parallel else ""
         return f'{start}\ncalls: call{more}\ncall: "{OPEN}" rest\n{_rules(tools, schemas_of_all=True)}'
     if any(tool.strict for tool in tools):
         # The lazy lexeme ends where the tag does, so that no text can hold the tag.

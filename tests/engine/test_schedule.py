@@ -28,7 +28,7 @@ def test_nobody_is_starved(pending: list[int], budget: int) -> None:
 
 @given(st.integers(1, 16), st.floats(0, 1e6))
 def test_answers_bound_the_prompts_part(answers: int, rate: float) -> None:
-    budget = prompt_budget(512, answers, rate)
+    budget = prompt_budget(512 - answers, answers, rate)
     assert SMALLEST_SLICE <= budget <= 512 - answers
     assert budget <= max(SMALLEST_SLICE, rate * STEP_SECONDS)
 
