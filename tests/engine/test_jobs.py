@@ -11,10 +11,9 @@ from localqwen.engine import rope
 from localqwen.engine.caches import START_SIZE
 from localqwen.engine.context import Context, DecodeError
 from localqwen.engine.engine import Engine, EngineOptions
-from localqwen.errors import OutOfMemoryError
 from localqwen.events import AnswerEvent, Delta, Finished, Prefill
 from localqwen.params import ChatMessage, SamplingParams
-from tests.engine.asking import JAPAN, LONG, STORY, Question, ask, loaded
+from tests.engine.asking import JAPAN, STORY, Question, ask, loaded
 from tests.server.running import DEADLINE, wait_until
 
 FRANCE: list[ChatMessage] = [{"role": "user", "content": "Say the word Paris."}]
@@ -107,13 +106,14 @@ def test_an_answer_is_cached_as_it_was_generated(engine: Engine) -> None:
     assert usage.cached_tokens >= finished.usage.prompt_tokens + finished.usage.completion_tokens - 1
 
 
-def test_the_context_grows_with_the_conversation(demo_gguf: Path) -> None:
+def test_the_context_grows_with_the_conversation(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localqwen.engine.caches.START_SIZE", 1280)
     with loaded(demo_gguf) as engine:
-        assert engine.stats.cache_size == START_SIZE
+        assert engine.stats.cache_size == 1280
         question = ask(engine, DOCUMENT, max_tokens=1)[1].usage
-        more = ask(engine, LONG, max_tokens=1)[1]
-        assert more.usage.prompt_tokens > START_SIZE
-        assert engine.stats.cache_size > START_SIZE
+        more = ask(engine, [{"role": "user", "content": "tock " * 700}], max_tokens=1)[1]
+        assert more.usage.prompt_tokens > 1280
+        assert engine.stats.cache_size > 1280
         assert ask(engine, DOCUMENT, max_tokens=1)[1].usage.cached_tokens == question.prompt_tokens - 1
 
 
@@ -199,15 +199,3 @@ def test_a_failed_decode_is_told_in_words_and_the_next_job_runs(
     assert finished.reason == "error"
     assert finished.error == "llama.cpp could not compute (out of memory): use a smaller --ctx."
     assert "Tokyo" in ask(engine, JAPAN, temperature=0)[0]
-
-
-def test_no_memory_to_grow_is_told_in_words(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OutOfMemoryError("There is not enough memory.")
-
-    monkeypatch.setattr(Context, "grow", fail)
-    with loaded(demo_gguf) as engine:
-        _, finished = ask(engine, LONG)
-        assert finished.reason == "error"
-        assert "not enough memory" in str(finished.error)
-        assert "Tokyo" in ask(engine, JAPAN, temperature=0)[0]
