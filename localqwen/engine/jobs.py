@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from localqwen.engine import native
 from localqwen.engine.cache import Cache
 from localqwen.engine.caches import Caches
 from localqwen.engine.context import OUTPUTS, Batch, CacheLostError, DecodeAbortedError, NoRoomError
@@ -129,11 +130,12 @@ class JobLoop:
         """Work until :meth:`stop`. A job that fails takes no other with it."""
         try:
             self._gauge()
-            while self._listen():
-                self._end_cancelled()
-                self._advance_jobs()
-                self._advance_chore()
-                self._gauge()
+            with native.at_abort(self._tell_last_words):
+                while self._listen():
+                    self._end_cancelled()
+                    self._advance_jobs()
+                    self._advance_chore()
+                    self._gauge()
         except Exception as error:
             self._fail(list(self._roster), error)
             raise
@@ -149,6 +151,11 @@ class JobLoop:
             self._save_all()
             self._caches.close()
             self._batch.close()
+
+    def _tell_last_words(self, sentence: str) -> None:
+        # Without the lock, which a thread that does not run any more may hold.
+        for job in self._open.copy():
+            tell(job, Finished("error", job.usage, sentence))
 
     def _listen(self) -> bool:
         """Take what came in, waiting for it if there is nothing to do; return whether to go on."""

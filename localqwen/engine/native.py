@@ -9,7 +9,10 @@ import ctypes
 import logging
 import os
 import threading
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import llama_cpp.llama_cpp as llama
 
@@ -19,6 +22,7 @@ LIBLLAMA: ctypes.CDLL = llama._lib
 WARN, ERROR, CONTINUED = 3, 4, 5
 GPU_DEVICE_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU; llama_supports_gpu_offload() also counts RPC
 RECENT_LINES = 40
+LAST_WORDS_SECONDS = 1.0
 
 log = logging.getLogger("localqwen.llama")
 
@@ -81,11 +85,32 @@ _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 @_AbortCallback  # type: ignore[untyped-decorator]
 def _abort_callback(message: bytes) -> None:
-    # The process is about to die on a failed assertion, perhaps with the heap damaged: write and nothing else.
+    # The process is about to die on a failed assertion, perhaps with the heap damaged: first of all, write.
     reason = " ".join(message.decode("utf-8", "replace").split())
     if cause := _recent.last_error():  # of a failed CUDA call, for one, the assertion itself says nothing
         reason += f" ({cause})"
-    os.write(2, f"localqwen: llama.cpp stopped on an internal check, {reason}.\n".encode())
+    sentence = f"llama.cpp stopped on an internal check, {reason}."
+    os.write(2, f"localqwen: {sentence}\n".encode())
+    for listener in _at_abort:
+        listener(sentence)
+    if _at_abort:
+        time.sleep(LAST_WORDS_SECONDS)  # other threads pass it on to whoever waits for an answer
+
+
+_at_abort: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def at_abort(listener: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, ``listener`` gets the sentence about a failed assertion, a moment before the process ends.
+
+    It is called in any thread, and must only pass the sentence on.
+    """
+    _at_abort.append(listener)
+    try:
+        yield
+    finally:
+        _at_abort.remove(listener)
 
 
 _started = threading.Lock()
