@@ -14,6 +14,10 @@ from localqwen.events import AnswerEvent, Finished
 
 Batch: TypeAlias = Sequence[tuple[int, AnswerEvent]]
 
+# From one batch of events to the next. Sending a token takes the server and its reader some 0.5 ms of a core, of which a
+# model that decodes on every core is short; nobody sees whether text comes 20 times a second or more often.
+PAUSE_SECONDS = 1 / 20
+
 
 class Answers:
     """The choices of one request, a job each. Whoever holds it calls :meth:`close` when nobody listens any more."""
@@ -24,6 +28,7 @@ class Answers:
         self._waiting: collections.deque[tuple[int, AnswerEvent]] = collections.deque()
         self._woken = asyncio.Event()
         self._calling = False  # the event loop was told that something waits
+        self._pausing = False  # it has just looked, and will look again soon by itself
         self._jobs: list[Job] = []
         self._closed = False
 
@@ -39,7 +44,8 @@ class Answers:
     async def batches(self, silence: float) -> AsyncIterator[Batch]:
         """What came since the last time, each event with its job's number, until every job has ``Finished``.
 
-        An empty batch comes after ``silence`` seconds without any event.
+        An empty batch comes after ``silence`` seconds without any event. After a batch there is a short pause, so that
+        what a fast model generates is sent together.
         """
         unfinished = len(self._jobs)
         timer = self._loop.call_later(silence, self._woken.set)
@@ -57,6 +63,8 @@ class Answers:
                         timer.cancel()
                         timer = self._loop.call_later(silence, self._woken.set)
                     unfinished -= sum(isinstance(event, Finished) for _, event in batch)
+                    self._pausing = True
+                    self._loop.call_later(PAUSE_SECONDS, self._end_pause)
                     yield batch
         finally:
             timer.cancel()
@@ -81,6 +89,11 @@ class Answers:
 
     def _receive(self, index: int, event: AnswerEvent) -> None:
         self._waiting.append((index, event))
-        if not self._calling:
+        if not self._calling and (not self._pausing or isinstance(event, Finished)):
             self._calling = True
             self._loop.call_soon_threadsafe(self._woken.set)
+
+    def _end_pause(self) -> None:
+        self._pausing = False  # before looking, so that what comes in between calls
+        if self._waiting:
+            self._woken.set()
