@@ -92,7 +92,7 @@ class Engine:
         """Give up loading, cancel all jobs and take no more; returns at once."""
         self._closing.set()
         if (loaded := self._users.thing) is not None:
-            loaded.loop.stop()
+            loaded.loop.inbox.stop()
 
     def close(self, timeout: float = 10.0) -> bool:
         """:meth:`stop` and free everything; return whether that was done within ``timeout`` seconds."""
@@ -109,7 +109,7 @@ class Engine:
     @property
     def open_jobs(self) -> int:
         """How many jobs wait or run."""
-        return loaded.loop.open_jobs if (loaded := self._users.thing) is not None else 0
+        return loaded.loop.inbox.open_jobs if (loaded := self._users.thing) is not None else 0
 
     def subscribe(self, listener: Callable[[State], None]) -> Callable[[], None]:
         """Call ``listener`` with the present state now and with every later one in the engine's thread.
@@ -154,7 +154,7 @@ class Engine:
     def cancel(self, job: Job) -> None:
         """Stop a job; it still gets its :class:`~localqwen.events.Finished`."""
         if (loaded := self._users.thing) is not None:
-            loaded.loop.cancel(job)
+            loaded.loop.inbox.cancel(job)
 
     def _unsubscribe(self, listener: Callable[[State], None]) -> None:
         with self._lock:
@@ -200,7 +200,7 @@ class Engine:
             loaded = Loaded(model, source, caches, threads, self.stats, yarn=self._options.yarn, draft=draft)
             self._users.open(loaded)
             if self._closing.is_set():  # close() may have come before there was a loop to stop
-                loaded.loop.stop()
+                loaded.loop.inbox.stop()
             self._set_state(Ready(self.name, size))
             try:
                 loaded.run()

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from localqwen.engine import native
 from localqwen.engine.cache import Cache
 from localqwen.engine.caches import Caches
 from localqwen.engine.context import OUTPUTS, Batch, CacheLostError, DecodeAbortedError, NoRoomError
+from localqwen.engine.inbox import Chore, Inbox, Together
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
 from localqwen.engine.plan import UBATCH
 from localqwen.engine.rope import YarnMode, capacity
 from localqwen.engine.roster import Roster
-from localqwen.engine.running import Running, Step, tell
+from localqwen.engine.running import Running, Step
 from localqwen.engine.schedule import prompt_budget, shares
 from localqwen.engine.speculation import Speculation
 from localqwen.engine.stats import Stats
@@ -33,30 +31,11 @@ from localqwen.events import Finished, FinishReason
 log = logging.getLogger(__name__)
 
 SAVING_SECONDS, SAVING_BYTES = 5.0, 2 << 30
-
-
-class Abortable(Protocol):
-    """What computes and can be told to stop by another thread."""
-
-    def abort(self) -> None:
-        """Stop what runs now and refuse more until :meth:`resume`."""
-
-    def resume(self) -> None:
-        """Allow computing again."""
-
-
-class Chore(Protocol):
-    """Work beside the jobs, in steps that take about as long as a decode. It handles its own failures."""
-
-    def step(self) -> bool:
-        """Do a part of it in the loop's thread; return whether more is to be done."""
-
-    def drop(self) -> None:
-        """It will not be done, or not to the end, because the loop ends."""
+GAUGE_EVERY = 64  # tokens of a job that runs alone
 
 
 class JobLoop:
-    """Runs jobs. :meth:`run` is the thread; :meth:`submit`, :meth:`cancel`, :meth:`stop` may be called from any."""
+    """Runs the jobs that come into its ``inbox``; :meth:`run` is the thread."""
 
     def __init__(
         self,
@@ -74,63 +53,16 @@ class JobLoop:
         self._roster = Roster(model, caches, yarn, self._fail)
         self._speculation = speculation
         self._on_answer = on_answer
-        self._queue: queue.SimpleQueue[Job | Chore | None] = queue.SimpleQueue()
+        self.inbox = Inbox()
         self._chores: deque[Chore] = deque()
-        self._lock = threading.Lock()
-        self._open: set[Job] = set()
-        self._computing: tuple[Abortable, list[Job]] | None = None
-        self._stopping = False
         self._batch = Batch()
         self._prefill_rate = 0.0
 
-    def submit(self, job: Job) -> None:
-        """Put a job into the queue; one that comes after :meth:`stop` is cancelled at once."""
-        with self._lock:
-            stopping = self._stopping
-            if not stopping:
-                self._open.add(job)
-                self._queue.put(job)
-        if stopping:
-            tell(job, Finished("cancelled", job.usage))
-
-    def cancel(self, job: Job) -> None:
-        """Stop a job, in the queue, in prefill or in generation; what it has generated stays generated."""
-        job.cancelled.set()
-        with self._lock:
-            # A decode that others' tokens are in goes on; it is short as long as there are answers in it.
-            if self._computing is not None and self._computing[1] == [job]:
-                self._computing[0].abort()
-        self._queue.put(None)
-
-    def do(self, chore: Chore) -> None:
-        """Let the loop's thread take one step of ``chore`` between two decodes, until it is done."""
-        with self._lock:
-            if not self._stopping:
-                self._queue.put(chore)
-                return
-        chore.drop()
-
-    def stop(self) -> None:
-        """Cancel every job and end :meth:`run`."""
-        with self._lock:
-            self._stopping = True
-            for job in self._open:
-                job.cancelled.set()
-            if self._computing is not None:
-                self._computing[0].abort()
-        self._queue.put(None)
-
-    @property
-    def open_jobs(self) -> int:
-        """How many jobs wait or run."""
-        with self._lock:
-            return len(self._open)
-
     def run(self) -> None:
-        """Work until :meth:`stop`. A job that fails takes no other with it."""
+        """Work until the inbox is told to stop. A job that fails takes no other with it."""
         try:
             self._gauge()
-            with native.at_abort(self._tell_last_words):
+            with native.at_abort(self.inbox.tell_last_words):
                 while self._listen():
                     self._end_cancelled()
                     self._advance_jobs()
@@ -140,10 +72,8 @@ class JobLoop:
             self._fail(list(self._roster), error)
             raise
         finally:
-            with self._lock:
-                self._stopping = True  # nobody reads the queue any more
-            while not self._queue.empty():
-                self._take(self._queue.get())
+            for item in self.inbox.close():
+                self._take(item)
             for running in self._roster:
                 self._finish(running, "cancelled")
             for chore in self._chores:
@@ -152,17 +82,12 @@ class JobLoop:
             self._caches.close()
             self._batch.close()
 
-    def _tell_last_words(self, sentence: str) -> None:
-        # Without the lock, which a thread that does not run any more may hold.
-        for job in self._open.copy():
-            tell(job, Finished("error", job.usage, sentence))
-
     def _listen(self) -> bool:
         """Take what came in, waiting for it if there is nothing to do; return whether to go on."""
         idle = not (self._chores or any(self._roster))
-        while not self._stopping:
+        while not self.inbox.stopping:
             try:
-                self._take(self._queue.get(block=idle))
+                self._take(self.inbox.take(wait=idle))
             except queue.Empty:
                 return True
             idle = False
@@ -205,13 +130,16 @@ class JobLoop:
 
     def _step(self, cache: Cache) -> None:
         """Decode once for the jobs of one cache, and sample for those whose tokens are all decoded."""
-        steps = self._fill(self._roster.covered(cache))
+        jobs = self._roster.covered(cache)
+        if jobs == list(self._roster) and len(jobs) == 1 and jobs[0].pending == 1 and not self._chores:
+            self._answer_alone(cache, jobs[0])
+            return
+        steps = self._fill(jobs)
         if not steps:
             return
-        alone = len(self._roster.running) == 1
         started = time.perf_counter()
         try:
-            with self._computes(cache.context, [step.running.job for step in steps]):
+            with self.inbox.computes(cache.context, [step.running.job for step in steps]):
                 cache.decode(self._batch)
         except NoRoomError:
             self._roster.make_room(cache, len(self._batch))
@@ -221,7 +149,43 @@ class JobLoop:
         seconds = time.perf_counter() - started
         for step in steps:
             self._advance(step)
-        self._measure(steps, seconds, alone=alone)
+        self._measure(steps, seconds)
+
+    def _answer_alone(self, cache: Cache, running: Running) -> None:
+        """Decode token after token of the only job there is, until something comes in or it cannot stay.
+
+        Most of the time a person waits for this. After a decode, nothing of ours is in the processor's caches, so that
+        whatever is done here takes many times as long as in a loop of its own: hence as little as possible is.
+        """
+        assert running.slot is not None
+        tokens, slot, batch, speculation = running.tokens, running.slot, self._batch, running.speculation
+        most = capacity(cache.rope, self._model.window)
+        draft: Sequence[int] = ()
+        try:
+            with self.inbox.computes(Together(cache.context, speculation), [running.job]):
+                while len(tokens) <= most and not self.inbox.has_news:
+                    if speculation is not None:
+                        draft = speculation.propose(tokens, min(running.room - 1, most - len(tokens), OUTPUTS - 1))
+                    batch.clear()
+                    batch.add(slot.id, (tokens[-1], *draft), len(slot.tokens), 1 + len(draft))
+                    started = time.perf_counter()
+                    cache.decode(batch)
+                    step = Step(running, 0, 1, draft)
+                    if speculation is not None:
+                        seconds = time.perf_counter() - started
+                        goes_on = self._advance(step)
+                        speculation.record(len(draft), step.accepted, seconds)
+                    else:
+                        goes_on = self._advance(step)
+                    self._count(step)
+                    if not goes_on:
+                        return
+                    if not len(tokens) % GAUGE_EVERY:
+                        self._gauge()
+        except NoRoomError:
+            self._roster.make_room(cache, len(batch))
+        except DecodeAbortedError:
+            pass  # the loop sees why
 
     def _fill(self, jobs: list[Running]) -> list[Step]:
         """Put the next tokens of each job into the batch."""
@@ -237,59 +201,33 @@ class JobLoop:
             if count:
                 assert running.slot is not None
                 start = len(running.slot.tokens)
-                draft = self._draft(running)
-                tokens = [*running.tokens[start : start + count], *draft]
-                outputs = 1 + len(draft) if count == running.pending else 0
-                steps.append(Step(running, self._batch.add(running.slot.id, tokens, start, outputs), count, draft))
+                tokens = running.tokens[start : start + count]
+                outputs = int(count == running.pending)
+                steps.append(Step(running, self._batch.add(running.slot.id, tokens, start, outputs), count))
         return steps
 
-    def _draft(self, running: Running) -> Sequence[int]:
-        """What to guess of the answer: nothing while other jobs use the time that guesses are meant to use."""
-        if running.speculation is None or len(self._roster.running) > 1 or running.pending != 1:
-            return ()
-        assert running.cache is not None
-        most = capacity(running.cache.rope, self._model.window) - len(running.tokens)
-        try:
-            with self._computes(running.speculation, [running.job]):
-                return running.speculation.propose(running.tokens, min(running.room - 1, most, OUTPUTS - 1))
-        except DecodeAbortedError:
-            return ()
-
-    @contextmanager
-    def _computes(self, work: Abortable, jobs: list[Job]) -> Iterator[None]:
-        """While the block runs, cancelling the only one of ``jobs`` or stopping the loop stops ``work``."""
-        with self._lock:
-            if self._stopping or (len(jobs) == 1 and jobs[0].cancelled.is_set()):
-                raise DecodeAbortedError("The answer was stopped.")
-            work.resume()  # an abortion from now on is meant for this work
-            self._computing = (work, jobs)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._computing = None
-
-    def _advance(self, step: Step) -> None:
+    def _advance(self, step: Step) -> bool:
+        """Sample, if all that a job needs for that is decoded; return whether it goes on."""
         try:
             reason = step.running.advance(step)
         except Exception as error:  # of the sampler: the sequence itself is sound
             step.running.forget_guesses()
             self._fail([step.running], error, sound=True)
-            return
+            return False
         if reason:
             self._finish(step.running, reason)
+        return not reason
 
-    def _measure(self, steps: list[Step], seconds: float, *, alone: bool) -> None:
-        stats = self.stats
-        stats.decodes += 1
+    def _count(self, step: Step) -> None:
+        self.stats.decodes += 1
+        self.stats.drafted_tokens += len(step.draft)
+        self.stats.accepted_tokens += step.accepted
+
+    def _measure(self, steps: list[Step], seconds: float) -> None:
+        self.stats.decodes += 1
         tokens = len(self._batch)
         if tokens - len(steps) >= OUTPUTS:
             self._prefill_rate = tokens / seconds
-        for step in steps:
-            stats.drafted_tokens += len(step.draft)
-            stats.accepted_tokens += step.accepted
-            if step.running.speculation is not None and alone and step.count == 1:
-                step.running.speculation.record(len(step.draft), step.accepted, seconds)
 
     def _fail(self, jobs: list[Running], error: Exception, *, sound: bool = False) -> None:
         """End jobs with an error; unless what their sequences hold is ``sound``, it is forgotten."""
@@ -305,8 +243,7 @@ class JobLoop:
 
     def _finish(self, running: Running, reason: FinishReason, error: str | None = None) -> None:
         self._roster.remove(running)
-        with self._lock:
-            self._open.discard(running.job)
+        self.inbox.forget(running.job)
         running.close(reason)
         self._on_answer(running)
         running.tell(Finished(reason, running.job.usage, error))

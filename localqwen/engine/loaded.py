@@ -79,7 +79,6 @@ class Loaded:
         self.template = ChatTemplate(template, model.control_tokens, model.tokenize, special_texts, self._kept)
         self._draft = draft
         self._costs = StepCosts()
-        self._ends = [token for token in model.control_tokens.values() if model.ends_answer(token)]
         self.loop = JobLoop(model, caches, stats, yarn, self._speculation, self._keep)
         self._sampling = defaults(model.metadata)
         self._constraints = Constraints(model)
@@ -115,7 +114,7 @@ class Loaded:
         sampling = decide(request.params, self._sampling)
         matcher = self._constraints.matcher(request.grammar) if request.grammar is not None else None
         job = Job(request, sampling, sink, matcher)
-        self.loop.submit(job)
+        self.loop.inbox.submit(job)
         return job
 
     def embed(self, tokens: Sequence[int]) -> Future[list[float]]:
@@ -129,7 +128,7 @@ class Loaded:
                 "or serve the model with a larger --ctx."
             )
         chore = _Embedding(self, tokens)
-        self.loop.do(chore)
+        self.loop.inbox.do(chore)
         return chore.future
 
     def embedder_for(self, tokens: int) -> Embedder:
@@ -146,7 +145,7 @@ class Loaded:
     def _speculation(self) -> Speculation | None:
         if self._draft is None:
             return None
-        return Speculation(self._costs, NgramDrafter(self._ends) if self._draft == "ngram" else self._draft)
+        return Speculation(self._costs, NgramDrafter(self.model.end_tokens) if self._draft == "ngram" else self._draft)
 
     def _keep(self, running: Running) -> None:
         """Keep an answer's tokens for the next prompt, which will have its text."""

@@ -140,6 +140,11 @@ class Model:
         attributes = ((token, llama.llama_vocab_get_attr(self.vocabulary, token)) for token in self._tokens)
         return {self.token_text(token): token for token, attribute in attributes if attribute & control}
 
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        return frozenset(token for token in self._tokens if llama.llama_vocab_is_eog(self.vocabulary, token))
+
     @property
     def bos_text(self) -> str:
         """The text of the token that begins a sequence, or nothing where there is none."""
@@ -180,7 +185,7 @@ class Model:
 
     def ends_answer(self, token: int) -> bool:
         """Whether the model says with this token that it is done."""
-        return bool(llama.llama_vocab_is_eog(self.vocabulary, token))
+        return token in self.end_tokens
 
     def _read_piece(self, token: int) -> bytes:
         room = 64  # some tokens are longer (143 bytes of spaces, rules of dashes), so the buffer grows

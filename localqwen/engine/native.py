@@ -56,6 +56,8 @@ class _Recent:
         return next((line for level, line in reversed(self._lines.copy()) if level == ERROR), None)
 
     def clear(self) -> None:
+        if not self._lines and not self._partial:
+            return  # before every decode, this is nearly always so
         with self._lock:
             self._lines.clear()
             self._partial = ""
@@ -129,6 +131,16 @@ def start() -> None:
         LIBLLAMA.ggml_set_abort_callback(_abort_callback)
         llama.llama_backend_init()
         _is_started = True
+
+
+# llama_cpp declares a pointer to float, which costs more to look into than to get.
+_logits_ith = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)(("llama_get_logits_ith", LIBLLAMA))
+
+
+def logits_address(context: ctypes.c_void_p | None, row: int) -> int | None:
+    """Where the float32 logits of a row of the last batch begin; ``None`` where there are none."""
+    address: int | None = _logits_ith(context, row)
+    return address
 
 
 def has_gpu() -> bool:

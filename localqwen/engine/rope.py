@@ -16,8 +16,8 @@ from localqwen.errors import InvalidRequestError
 # The largest factor Qwen2 was validated with: 4 x 32768 = 131072 (its model cards).
 MAX_FACTOR = 4.0
 STEPS = 4
-# Whatever is cached under one factor is computed again under another, so a conversation that grows must not change it
-# with every token; benchmarks/results/yarn.md has what a step costs, in quality and in time.
+# What is cached under one factor has to be turned or computed again under another, so a conversation that grows must
+# not change it with every token; benchmarks/results/yarn.md has what a step costs, in quality and in time.
 STEP = 1 / STEPS
 
 YarnMode: TypeAlias = Literal["off", "auto"] | float

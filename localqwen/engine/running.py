@@ -111,7 +111,8 @@ class Running:
         assert self.cache is not None
         start = len(self.slot.tokens)
         self.slot.append([*self.tokens[start : start + step.count], *step.draft])
-        self.tell_prefill()
+        if not self._answering:
+            self.tell_prefill()
         if start + step.count < len(self.tokens):
             return None
         row = step.row + step.count - 1
@@ -120,7 +121,8 @@ class Running:
             token, reason = self.sample(row + accepted)
             if reason or token != guess:
                 break
-        self.cache.truncate(self.slot, start + step.count + step.accepted)
+        if step.accepted < len(step.draft):
+            self.cache.truncate(self.slot, start + step.count + step.accepted)
         return reason
 
     def sample(self, row: int) -> tuple[int, FinishReason | None]:
@@ -163,8 +165,11 @@ class Running:
 
     def _show(self, text: str) -> None:
         self._shown.append(text)
-        self.tell(Delta(text, tuple(self._logprobs)))
-        self._logprobs.clear()
+        if self._logprobs:
+            self.tell(Delta(text, tuple(self._logprobs)))
+            self._logprobs.clear()
+        else:
+            self.tell(Delta(text))
 
     def _new_sampler(self) -> Sampler:
         request, job = self.job.request, self.job

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
-from localqwen.engine import penalties
+from localqwen.engine import native, penalties
 from localqwen.engine.logprobs import logprobs
 from localqwen.engine.model import Model
 from localqwen.engine.penalties import Edit, Row
@@ -18,11 +19,13 @@ from localqwen.events import Logprobs
 if TYPE_CHECKING:
     from localqwen.engine.constraint import Matcher
 
+MOST_ROWS = 64
+
 
 class Sampler:
     """Draws the tokens of one answer.
 
-    The order is that of transformers' and vLLM's, for which publishers tune their values: constraint, bias, penalties,
+    The order is that of transformers' and vLLM's, for which publishers tune their values: bias, penalties, constraint,
     temperature, top-k, top-p, min-p. (Top-k commutes with temperature and makes the rest cheap, so it goes first.)
     What comes before the temperature is numpy on a row of logits; the rest is a chain of llama.cpp's samplers.
     """
@@ -51,6 +54,7 @@ class Sampler:
         self._plain = not self._edits and top_logprobs is None
         self._greedy = sampling.temperature == 0
         self._size = model.vocabulary_size
+        self._rows: dict[int, Row] = {}
         self._raw = np.empty(0 if self._plain else model.vocabulary_size, np.float32)
         self._chain = _chain(sampling)
 
@@ -91,9 +95,14 @@ class Sampler:
 
     def _logits(self, context: Any, row: int) -> Row:
         """llama.cpp's own memory, which the chain reads; no copy."""
-        pointer = llama.llama_get_logits_ith(context, row)
-        assert pointer, f"row {row} has no logits"
-        return np.ctypeslib.as_array(pointer, (self._size,))
+        address = native.logits_address(context, row)
+        assert address, f"row {row} has no logits"
+        logits = self._rows.get(address)
+        if logits is None:  # there are as many as a batch may have outputs, and more when the context moves
+            if len(self._rows) >= MOST_ROWS:
+                self._rows.clear()
+            logits = self._rows[address] = np.ctypeslib.as_array((ctypes.c_float * self._size).from_address(address))
+        return logits
 
 
 def _chain(sampling: Sampling) -> Any:

@@ -14,7 +14,7 @@ from localqwen.events import AnswerEvent, Finished
 
 Batch: TypeAlias = Sequence[tuple[int, AnswerEvent]]
 
-# From one batch of events to the next. Sending a token takes the server and its reader some 0.5 ms of a core, of which a
+# From one batch of events to the next. Sending one takes the server and its reader some 0.5 ms of a core, of which a
 # model that decodes on every core is short; nobody sees whether text comes 20 times a second or more often.
 PAUSE_SECONDS = 1 / 20
 
