@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.long_text import Cache, Floats, log_probabilities, text
 from benchmarks.machine import description
 from converters.convert import convert
+from localqwen.engine.caches import key_shape
 from localqwen.engine.model import Model
-from localqwen.engine.rerope import KeyShape, rerope
+from localqwen.engine.rerope import rerope
 from localqwen.engine.rope import Rope, rope_for
 from tests.fixtures import demo_gguf, smollm2_checkpoint
 from tests.fixtures.build import converter_sources
@@ -100,9 +101,8 @@ def _length(model: Model, tokens: Sequence[int], factors: Sequence[float], threa
 def _rerope(model: Model, tokens: Sequence[int], old: float, new: Sequence[float], threads: int) -> None:
     native = model.window.native
     before, after = tokens[:-FOLLOWING], tokens[-FOLLOWING:]
-    heads = int(model.metadata("qwen2.attention.head_count") or 0)
-    width = int(model.metadata("qwen2.embedding_length") or 0) // heads
-    shape = KeyShape(width, float(model.metadata("qwen2.rope.freq_base") or 0))
+    shape = key_shape(model)
+    assert shape is not None
     with Cache(model, len(tokens), Rope(old, native), threads) as cache:
         cache.prefill(before)
         state = cache.state()
