@@ -1,4 +1,4 @@
-"""Decode through HTTP streaming against a bare llama_decode loop, and what a token costs in our Python.
+"""Decode through HTTP streaming against a bare llama_decode loop.
 
     PYTHONPATH=. python -m benchmarks.decode [--model GGUF] [--repeat 5] [--tokens 256] [--threads N]
 
@@ -10,8 +10,6 @@ meanwhile.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -63,7 +61,7 @@ def streamed(running: Server, prompt: list[int], tokens: int) -> float:
     generated = usage(received)["completion_tokens"]
     if generated < tokens // 2:
         raise SystemExit(f"The answer ended after {generated} tokens: use another text.")
-    # The first read is the response's head with the first token, the last one the end.
+    # The first read brought the first token, the last one the end.
     return float((generated - 1) / (times[-1] - times[0]))
 
 
@@ -99,8 +97,6 @@ def main() -> None:
         ratios = sorted(row[1] / row[0] for row in rows)
         spread = f"{median(ratios):.1%} ({ratios[0]:.1%} to {ratios[-1]:.1%})"
         print(f"| {depth} | {slow:.1f} tok/s | {fast:.1f} tok/s | {spread} |", flush=True)
-    print()
-    subprocess.run([sys.executable, "-m", "benchmarks.token_cost"], check=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from localqwen.server.responses import Json
 log = logging.getLogger(__name__)
 
 WORDS = {
+    400: "The request's body is no JSON text.",
     404: "There is nothing at this address: the API is under /v1.",
     405: "This address does not take this method.",
     413: "The request is too large.",
