@@ -14,9 +14,9 @@ from fastapi import Request
 from starlette.responses import Response
 
 from localqwen.engine.engine import Engine, Failed
-from localqwen.events import Delta, Finished, Loading, Prefill, Usage
+from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill, Usage
 from localqwen.server import sse
-from localqwen.server.answer import Answers
+from localqwen.server.answer import Answers, Batch
 from localqwen.server.failures import ApiError, error_object
 from localqwen.server.responses import Json
 
@@ -86,7 +86,7 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """The chunks of the answers to ``prompts`` prompts, the usage if it is wanted, and ``[DONE]``.
 
-    What waits at the same time is sent at once.
+    What waits at the same time is sent at once, neighbouring texts of an answer as one chunk.
 
     ``extras`` adds our own events, which tell about the prefill and the speed of the first choice.
     """
@@ -95,7 +95,7 @@ async def stream(
         yield begin
     async for batch in answers.batches(sse.HEARTBEAT_SECONDS):
         wire: list[bytes] = []
-        for index, event in batch:
+        for index, event in joined(batch):
             match event:
                 case Delta():
                     wire.append(choices[index].delta(event))
@@ -112,6 +112,19 @@ async def stream(
             yield data
     last = sse.message(head.body([], usage=usage_object(used, len(choices) // prompts))) if usage else b""
     yield last + sse.DONE
+
+
+def joined(batch: Batch) -> list[tuple[int, AnswerEvent]]:
+    """The events with neighbouring texts of the same answer as one, unless each has log probabilities of its own."""
+    events: list[tuple[int, AnswerEvent]] = []
+    for index, event in batch:
+        if events and isinstance(event, Delta) and not event.logprobs:
+            before, last = events[-1]
+            if before == index and isinstance(last, Delta) and not last.logprobs:
+                events[-1] = index, Delta(last.text + event.text)
+                continue
+        events.append((index, event))
+    return events
 
 
 async def in_one_piece(answers: Answers, choices: Sequence[ChoiceBody], head: Head, prompts: int = 1) -> dict[str, Any]:

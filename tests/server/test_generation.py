@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from localqwen.events import Delta, Finished, Logprobs, TokenLogprob, Usage
 from localqwen.server.chat_choice import ChatBody, ChatChunks
 from localqwen.server.completions import CompletionBody, CompletionChunks
-from localqwen.server.generation import Head, usage_object
+from localqwen.server.generation import Head, joined, usage_object
 from localqwen.server.tool_calls import ToolCallParser
 from localqwen.server.tools import call_text
 
@@ -123,3 +124,22 @@ def test_a_prompt_counts_once_for_all_its_choices() -> None:
         "total_tokens": 40,
         "prompt_tokens_details": {"cached_tokens": 4},
     }
+
+
+texts = st.builds(Delta, st.text(max_size=3))
+measured = st.builds(lambda text: Delta(text, (Logprobs(TokenLogprob(b"a", -1.0), ()),)), st.text(max_size=3))
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.one_of(texts, measured, st.just(Finished("stop", Usage(1, 1, 0)))))))
+def test_joined_chunks_say_the_same(batch: list[tuple[int, Delta | Finished]]) -> None:
+    found = joined(batch)
+    for index in (0, 1):
+        before, after = ([event for i, event in events if i == index] for events in (batch, found))
+        assert "".join(e.text for e in before if isinstance(e, Delta)) == "".join(
+            e.text for e in after if isinstance(e, Delta)
+        )
+        assert [e for e in before if not isinstance(e, Delta) or e.logprobs] == [
+            e for e in after if not isinstance(e, Delta) or e.logprobs
+        ]
+    plain = [(i, isinstance(e, Delta) and not e.logprobs) for i, e in found]
+    assert not any(one == other and one[1] for one, other in pairwise(plain))
