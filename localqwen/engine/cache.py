@@ -245,4 +245,5 @@ class Cache:
 
 
 def rounded(cells: int) -> int:
+    """So many cells as llama.cpp would make of it."""
     return -(-cells // CELLS_AT_ONCE) * CELLS_AT_ONCE

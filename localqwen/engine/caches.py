@@ -128,17 +128,19 @@ class Caches:
         for cache in idle:
             while cache.evict():
                 pass
-            self._close(cache)
+            self.forget(cache)
         return bool(idle)
 
     def forget(self, cache: Cache) -> None:
-        """Give up a cache and what is in it."""
-        self._close(cache)
+        """Free a cache with what is in it."""
+        self._gone = [self._gone[0] + cache.saved, self._gone[1] + cache.restored]
+        cache.close()
+        del self._caches[cache.rope]
 
     def close(self) -> None:
         """Free everything."""
         for cache in self:
-            self._close(cache)
+            self.forget(cache)
 
     @property
     def saved(self) -> int:
@@ -176,11 +178,6 @@ class Caches:
             log.warning("A conversation's cache could not be turned: %s", error)
             return
         self.turned += cache.adopt(moving.tokens, moving.state, moving.computed, self.limit(cache))
-
-    def _close(self, cache: Cache) -> None:
-        self._gone = [self._gone[0] + cache.saved, self._gone[1] + cache.restored]
-        cache.close()
-        del self._caches[cache.rope]
 
     def _left(self) -> int:
         return self.budget - sum(cache.size for cache in self)

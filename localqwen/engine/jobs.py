@@ -137,19 +137,18 @@ class JobLoop:
         steps = self._fill(jobs)
         if not steps:
             return
-        started = time.perf_counter()
         try:
             with self.inbox.computes(cache.context, [step.running.job for step in steps]):
-                cache.decode(self._batch)
+                seconds = self._decode(cache)
         except NoRoomError:
             self._roster.make_room(cache, len(self._batch))
             return
         except DecodeAbortedError:
             return  # the jobs that are not cancelled decode the same tokens again
-        seconds = time.perf_counter() - started
         for step in steps:
             self._advance(step)
-        self._measure(steps, seconds)
+        if len(self._batch) - len(steps) >= OUTPUTS:
+            self._prefill_rate = len(self._batch) / seconds
 
     def _answer_alone(self, cache: Cache, running: Running) -> None:
         """Decode token after token of the only job there is, until something comes in or it cannot stay.
@@ -168,16 +167,13 @@ class JobLoop:
                         draft = speculation.propose(tokens, min(running.room - 1, most - len(tokens), OUTPUTS - 1))
                     batch.clear()
                     batch.add(slot.id, (tokens[-1], *draft), len(slot.tokens), 1 + len(draft))
-                    started = time.perf_counter()
-                    cache.decode(batch)
+                    seconds = self._decode(cache)
                     step = Step(running, 0, 1, draft)
+                    goes_on = self._advance(step)
                     if speculation is not None:
-                        seconds = time.perf_counter() - started
-                        goes_on = self._advance(step)
                         speculation.record(len(draft), step.accepted, seconds)
-                    else:
-                        goes_on = self._advance(step)
-                    self._count(step)
+                        self.stats.drafted_tokens += len(draft)
+                        self.stats.accepted_tokens += step.accepted
                     if not goes_on:
                         return
                     if not len(tokens) % GAUGE_EVERY:
@@ -218,16 +214,12 @@ class JobLoop:
             self._finish(step.running, reason)
         return not reason
 
-    def _count(self, step: Step) -> None:
+    def _decode(self, cache: Cache) -> float:
+        """Decode the batch; return the seconds it took."""
+        started = time.perf_counter()
+        cache.decode(self._batch)
         self.stats.decodes += 1
-        self.stats.drafted_tokens += len(step.draft)
-        self.stats.accepted_tokens += step.accepted
-
-    def _measure(self, steps: list[Step], seconds: float) -> None:
-        self.stats.decodes += 1
-        tokens = len(self._batch)
-        if tokens - len(steps) >= OUTPUTS:
-            self._prefill_rate = tokens / seconds
+        return time.perf_counter() - started
 
     def _fail(self, jobs: list[Running], error: Exception, *, sound: bool = False) -> None:
         """End jobs with an error; unless what their sequences hold is ``sound``, it is forgotten."""

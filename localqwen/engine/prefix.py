@@ -115,11 +115,6 @@ class Slots:
         """An empty sequence that nobody works on."""
         return next((slot for slot in self.all if not slot.busy and not slot.tokens), None)
 
-    def oldest(self) -> Slot | None:
-        """The idle sequence that has not been used for longest, of those that hold something."""
-        idle = [slot for slot in self.all if not slot.busy and slot.tokens]
-        return min(idle, key=lambda slot: slot.used, default=None)
-
     def idle(self) -> list[Slot]:
         """What nobody works on and holds something, most recently used first."""
         return sorted((slot for slot in self.all if not slot.busy and slot.tokens), key=lambda slot: -slot.used)

@@ -111,12 +111,13 @@ class SavedStates:
                 digest = _digest(part)
                 file.seek(DIGEST_AT)
                 file.write(digest)
+            # First of all the shorter ones: one whose file somebody has removed may have had this very name.
+            self._forget([state for state in self._states if state.rope == rope and _begins(words, state.tokens)])
             part.replace(path)
         except OSError as error:
             log.warning("A conversation's state could not be saved: %s", error)
             part.unlink(missing_ok=True)
             return False
-        self._forget([state for state in self._states if state.rope == rope and _begins(words, state.tokens)])
         self._states.append(Saved(path, rope, words, computed))
         return True
 
@@ -189,8 +190,7 @@ class SavedStates:
         self._states = [state for state in self._states if state.path.exists()]
         return True
 
-    def _forget(self, states: object) -> None:
-        gone = set(states)  # type: ignore[call-overload]
+    def _forget(self, gone: Sequence[Saved]) -> None:
         for state in gone:
             state.path.unlink(missing_ok=True)
         self._states = [state for state in self._states if state not in gone]

@@ -162,6 +162,17 @@ def test_a_longer_conversation_replaces_its_beginning(tmp_path: Path, context: C
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_that_somebody_removed_is_written_again(tmp_path: Path, context: Context, tokens: list[int]) -> None:
+    logits(context, 0, tokens, 0)
+    kept = states(tmp_path)
+    for _ in range(2):
+        assert kept.save(context, 0, tokens, 1 << 20)
+        state, length = kept.best(PLAIN, tokens)
+        assert state is not None
+        assert length == len(tokens)
+        state.path.unlink()
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
