@@ -14,9 +14,11 @@ quantizes the activations too, and there it may tip a value to the next step, of
 from __future__ import annotations
 
 import argparse
-import queue
+import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.machine import description
@@ -39,25 +41,35 @@ BARE_DEPTH, BARE_STEPS = 128, 24
 
 
 class Answer:
-    """One job and what came of it."""
+    """One job and what came of it. Nobody wakes up for a token: on two cores, that would take as long as a batch."""
 
     def __init__(self, engine: Engine, prompt: list[int], tokens: int, *, logprobs: bool = False) -> None:
-        self._events: queue.SimpleQueue[AnswerEvent] = queue.SimpleQueue()
+        self._events: list[AnswerEvent] = []
+        self._done = threading.Event()
         params = SamplingParams(temperature=0, max_tokens=tokens)
-        request = Request(prompt, params, top_logprobs=2 if logprobs else None)
-        engine.submit(request, self._events.put)
-        self.text = ""
-        self.logprobs: list[Logprobs] = []
+        engine.submit(Request(prompt, params, top_logprobs=2 if logprobs else None), self._take)
 
     def wait(self) -> Finished:
-        """Collect the answer."""
-        while True:
-            event = self._events.get()
-            if isinstance(event, Delta):
-                self.text += event.text
-                self.logprobs += event.logprobs
-            elif isinstance(event, Finished):
-                return event
+        """The end of the answer."""
+        self._done.wait()
+        last = self._events[-1]
+        assert isinstance(last, Finished)
+        return last
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(event.text for event in self._events if isinstance(event, Delta))
+
+    @property
+    def logprobs(self) -> list[Logprobs]:
+        """Of each token, where they were asked for."""
+        return [one for event in self._events if isinstance(event, Delta) for one in event.logprobs]
+
+    def _take(self, event: AnswerEvent) -> None:
+        self._events.append(event)
+        if isinstance(event, Finished):
+            self._done.set()
 
 
 @dataclass
@@ -166,7 +178,10 @@ def measured(path: Path, repeat: int, jobs: int, tokens: int) -> Row:
     prompts = [engine.chat_prompt([{"role": "user", "content": story}]) for story in stories]
     engine.close()
     groups = [[prompts[(group * jobs + job) % len(prompts)] for job in range(jobs)] for group in range(repeat)]
-    row = Row(path.name, bare(path, jobs, repeat))
+    # In a process of its own: OpenMP counts every thread's team, and with more threads than cores its barriers sleep,
+    # which halves the speed of an engine that comes later.
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        row = Row(path.name, apart.submit(bare, path, jobs, repeat).result())
     for group in groups:
         alone = rate(path, group, tokens, together=False)
         row.pairs.append((alone, rate(path, group, tokens, together=True)))
