@@ -284,8 +284,11 @@ def test_completions(client: openai.OpenAI) -> None:
     assert both.usage is not None
     assert both.usage.prompt_tokens == 2 * len(ids)
     assert both.usage.completion_tokens == 2 * 16, "OpenAI's default"
-    same = client.completions.create(model="demo", prompt=ids, temperature=0)
-    assert {choice.text for choice in both.choices} == {same.choices[0].text}
+    # What is computed in another batch may part at a near tie, so only the beginning is compared.
+    same = client.completions.create(model="demo", prompt=ids, temperature=0, max_tokens=2)
+    assert same.usage is not None
+    assert same.usage.prompt_tokens == len(ids)
+    assert all(choice.text.startswith(same.choices[0].text) for choice in both.choices)
 
 
 def test_streamed_completions(client: openai.OpenAI) -> None:
