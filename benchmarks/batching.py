@@ -25,9 +25,10 @@ from benchmarks.machine import description
 from benchmarks.serving import median
 from localqwen.engine.context import Batch, Context, ContextOptions
 from localqwen.engine.devices import physical_cores
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
 from localqwen.engine.job import Request
 from localqwen.engine.model import Model
+from localqwen.engine.options import EngineOptions
 from localqwen.engine.rope import Rope
 from localqwen.events import AnswerEvent, Delta, Finished, Logprobs, Ready
 from localqwen.params import SamplingParams
@@ -109,7 +110,7 @@ def loaded(path: Path) -> Engine:
 def bare(path: Path, jobs: int, repeat: int) -> tuple[float, float]:
     """Tokens per second of llama_decode with one sequence and with ``jobs``, after a short prompt."""
     rates: dict[int, list[float]] = {1: [], jobs: []}
-    with Model.load(path, 0, lambda progress: True) as model:
+    with Model.load(path) as model:
         context = Context(model, ContextOptions(8192, physical_cores(), Rope(1.0, model.window.native)))
         batch = Batch()
         for _ in range(repeat):

@@ -26,13 +26,15 @@ from benchmarks.serving import median, text
 from localqwen.engine.context import Batch, Context, ContextOptions
 from localqwen.engine.model import Model
 from localqwen.engine.rope import Rope
+from localqwen.engine.shape import kv_bytes
 from localqwen.engine.states import SavedStates
 from tests.fixtures import demo_gguf
 
 CHILD = """
 import json, queue, sys, time
 from pathlib import Path
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
+from localqwen.engine.options import EngineOptions
 from localqwen.engine.job import Request
 from localqwen.events import Delta, Finished, Ready
 from localqwen.params import SamplingParams
@@ -75,7 +77,7 @@ def first_token(path: Path, home: Path, messages: list[dict[str, str]], kind: st
 
 def logit_difference(path: Path, tokens: int, folder: Path) -> float:
     """The largest difference of any logit between a state and its restored copy."""
-    with Model.load(path, 0, lambda progress: True) as model:
+    with Model.load(path) as model:
         prompt = model.tokenize(text(60_000))[:tokens]
         options = ContextOptions(8192, 2, Rope(1.0, model.window.native))
         states = SavedStates(folder, 4 << 30, {"model": "benchmark"})
@@ -91,7 +93,7 @@ def logit_difference(path: Path, tokens: int, folder: Path) -> float:
                     batch.clear()
                     batch.add(0, prompt[start : start + 512], start, 1)
                     context.decode(batch)
-                states.save(context, 0, prompt, model.shape.kv_bytes_per_token * tokens)
+                states.save(context, 0, prompt, model.layers * kv_bytes(model.kv_width, "f16") * tokens)
             batch.clear()
             batch.add(0, [prompt[7]], len(prompt), 1)
             context.decode(batch)

@@ -31,7 +31,7 @@ class Bare:
     """A context filled to a depth, and the loop."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.model = Model.load(path, 0, lambda progress: True)
+        self.model = Model.load(path)
         self.context = Context(self.model, ContextOptions(8192, threads, Rope(1.0, self.model.window.native)))
         self.prompt = self.model.tokenize(text(60_000))
         self._batch = Batch()

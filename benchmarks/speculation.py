@@ -15,7 +15,8 @@ from pathlib import Path
 from benchmarks.batching import Answer
 from benchmarks.machine import description
 from benchmarks.serving import median, text
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
+from localqwen.engine.options import EngineOptions
 from localqwen.events import Ready
 from tests.fixtures import demo_gguf
 from tests.server.running import wait_until

@@ -20,8 +20,9 @@ import llama_cpp.llama_cpp as llama
 
 from benchmarks.machine import description
 from benchmarks.serving import median
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
 from localqwen.engine.job import Request
+from localqwen.engine.options import EngineOptions
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import SamplingParams
 from tests.fixtures import demo_gguf

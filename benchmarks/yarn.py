@@ -22,6 +22,7 @@ from benchmarks.machine import description
 from converters.convert import convert
 from localqwen.engine.caches import key_shape
 from localqwen.engine.model import Model
+from localqwen.engine.placement import Placement
 from localqwen.engine.rerope import rerope
 from localqwen.engine.rope import Rope, rope_for
 from tests.fixtures import demo_gguf, smollm2_checkpoint
@@ -69,7 +70,7 @@ def yarn_gguf() -> Path:
 
 
 def _load(path: Path, gpu_layers: int) -> Model:
-    return Model.load(path, gpu_layers, lambda progress: True)
+    return Model.load(path, Placement(gpu_layers))
 
 
 def _short(model: Model, tokens: Sequence[int], threads: int, gpu_layers: int) -> None:

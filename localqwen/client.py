@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,20 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 from localqwen.errors import ServerError, ServerGoneError
-from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, LoadEvent, Loading, Prefill, Ready, Usage
+from localqwen.events import (
+    AnswerEvent,
+    Delta,
+    Finished,
+    FinishReason,
+    LoadEvent,
+    Loading,
+    Planned,
+    Prefill,
+    Ready,
+    Usage,
+)
 from localqwen.params import ChatMessage, SamplingParams
+from localqwen.plan import Plan
 
 # A prompt of 100,000 tokens may take minutes before the first byte comes, so reading has no time limit; that the
 # connection is closed when the server dies is what ends the wait.
@@ -122,13 +134,17 @@ class Client:
     async def attach(self) -> AsyncGenerator[LoadEvent, None]:
         """Follow our own server while it loads its model, and keep it alive while the generator is open.
 
-        Yields :class:`Loading` until :class:`Ready`, then waits until it is closed. Raises :class:`ServerError` with
-        the server's words when loading fails, :class:`ServerGoneError` when the server goes away.
+        Yields :class:`Planned` and :class:`Loading` until :class:`Ready`, then waits until it is closed. Raises
+        :class:`ServerError` with the server's words when loading fails, :class:`ServerGoneError` when the server goes
+        away.
         """
         async with self._events("GET", "/localqwen/attach", None) as events:
             async for event in events:
                 data = _json(event.data)
                 match event.event:
+                    case "plan":
+                        with suppress(LookupError, TypeError, AttributeError):  # a newer server's, which is no matter
+                            yield Planned(Plan.from_json(data["plan"]), tuple(data["taken"].items()))
                     case "loading":
                         yield Loading(float(data.get("progress", 0)))
                     case "ready":

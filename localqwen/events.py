@@ -1,13 +1,15 @@
 """What happens while a model loads and answers, as small frozen values.
 
 The engine emits these, the server writes them as OpenAI chunks and extra server-sent events, the client turns them
-back, and the transcript is built from them. This module imports nothing, so that every layer can share it.
+back, and the transcript is built from them. This module imports next to nothing, so that every layer can share it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from localqwen.plan import Plan
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
@@ -17,6 +19,14 @@ class Loading:
     """Weights are being read; ``progress`` runs from 0 to 1."""
 
     progress: float
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Where the model goes. ``taken`` are the bytes that each device really gave, by name, once it is loaded."""
+
+    plan: Plan
+    taken: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +101,4 @@ class Finished:
 
 
 AnswerEvent: TypeAlias = Prefill | Delta | Finished
-LoadEvent: TypeAlias = Loading | Ready
+LoadEvent: TypeAlias = Planned | Loading | Ready

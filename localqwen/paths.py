@@ -45,9 +45,18 @@ def chats_path() -> Path:
     return data_dir() / "chats.sqlite3"
 
 
+def planner_path() -> Path:
+    """What the planner has measured and learned on this machine."""
+    return _cache_dir() / "planner.json"
+
+
 def states_dir() -> Path:
     """Conversations that had no room in memory, as llama.cpp computed them: whatever is missing is computed again."""
-    return _place("cache", platformdirs.user_cache_dir(APP, appauthor=False)) / "states"
+    return _cache_dir() / "states"
+
+
+def _cache_dir() -> Path:
+    return _place("cache", platformdirs.user_cache_dir(APP, appauthor=False))
 
 
 def log_dir() -> Path:

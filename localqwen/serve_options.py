@@ -7,19 +7,21 @@ from dataclasses import asdict, dataclass, fields
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """``None`` lets the engine choose.
+    """``None`` lets the engine choose."""
 
-    Context in tokens, CPU threads, layers on the GPU, YaRN's mode (``auto``, ``off`` or a factor), whether tokens are
-    guessed ahead, a smaller model's file that guesses, and the disk space in GB for evicted conversations.
-    """
-
-    ctx: int | None = None
+    ctx: int | None = None  # tokens; 0 for the model's whole window
     threads: int | None = None
     gpu_layers: int | None = None
-    yarn: str | None = None
-    speculation: bool | None = None
-    draft: str | None = None
-    disk_cache: float | None = None
+    yarn: str | None = None  # auto, off or a factor
+    speculation: bool | None = None  # whether tokens are guessed ahead
+    draft: str | None = None  # a smaller model's file that guesses
+    disk_cache: float | None = None  # GB for evicted conversations
+    kv_type: str | None = None
+    ubatch: int | None = None
+    tensor_split: str | None = None  # each device's part of the layers: 3,1
+    split_mode: str | None = None
+    devices: str | None = None  # NAME or NAME:GIB, separated by commas
+    rpc: str | None = None  # HOST:PORT of other machines, separated by commas
 
     def arguments(self) -> list[str]:
         """The options of ``localqwen serve`` that say the same."""

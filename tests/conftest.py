@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
+from localqwen import paths
 from tests import fixtures
 
 
@@ -15,11 +17,25 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the planner notes about this machine's speed, which takes a second to measure."""
+    from localqwen.engine.inventory import take_inventory
+    from localqwen.engine.notebook import Notebook
+
+    path = tmp_path_factory.mktemp("planner") / "planner.json"
+    take_inventory(Notebook(path))
+    return path
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty ``LOCALQWEN_HOME``, so that no test sees or touches the user's models and conversations."""
+def home(tmp_path: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ``LOCALQWEN_HOME`` of its own, so that no test sees or touches the user's models and conversations."""
     folder = tmp_path / "home"
     monkeypatch.setenv("LOCALQWEN_HOME", str(folder))
+    planner = paths.planner_path()
+    planner.parent.mkdir(parents=True)
+    shutil.copy(measured, planner)
     return folder
 
 

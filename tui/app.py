@@ -52,6 +52,7 @@ class ChatApp(App[None]):
         yield SystemCommand("Conversations", "Go to the list (Ctrl+L)", chat.action_list)
         yield SystemCommand("Show or hide the list", "The list of conversations (Ctrl+S)", chat.action_sidebar)
         yield SystemCommand("Copy the last answer", "As Markdown (Ctrl+O)", chat.action_copy_answer)
+        yield SystemCommand("Plan", "Where the model lies on this machine (F2)", chat.action_plan)
         yield SystemCommand("Stop the answer", "Keep what there is (Esc)", chat.action_stop)
 
     def action_toggle_theme(self) -> None:

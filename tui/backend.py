@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from localqwen.errors import LocalqwenError, ServerError
-from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Ready
+from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Planned, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 
@@ -141,6 +141,7 @@ class Backend:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.state: State = Starting()
+        self.planned: Planned | None = None  # where our own server puts the model
         self.on_change: Callable[[], None] = lambda: None
         self._client: AnswerClient | None = None
         self._changed = asyncio.Event()
@@ -197,7 +198,10 @@ class Backend:
     def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
         """See :class:`Listener`."""
         self._client = client
-        self._set(event)
+        if isinstance(event, Planned):
+            self.planned = event
+        else:
+            self._set(event)
 
     def lost(self) -> None:
         """See :class:`Listener`."""

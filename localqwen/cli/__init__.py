@@ -19,6 +19,11 @@ COMMANDS = {
     "convert": "Turn a safetensors checkpoint into a quantized GGUF.",
     "imatrix": "Measure which weights matter, for better quantizing.",
     "inspect": "Show what a GGUF or a checkpoint holds.",
+    "plan": "Show where a model's layers go on this machine.",
+    "devices": "List the GPUs and the CPU that can be used.",
+    "bench": "Measure a plan against its prediction.",
+    "worker": "Lend this machine's devices to another one.",
+    "doctor": "Check the installation.",
     "models": "List what is installed and what can be had.",
 }
 

@@ -105,11 +105,12 @@ def _measure(
     """The sums, how many chunks they are of, and how many were wanted."""
     from localqwen.engine import native
     from localqwen.engine.imatrix import Collector, tokenize
-    from localqwen.engine.model import ALL_LAYERS, LoadCancelledError, Model
+    from localqwen.engine.model import LoadCancelledError, Model
+    from localqwen.engine.placement import ALL_LAYERS, Placement
 
     layers = gpu_layers if gpu_layers is not None else ALL_LAYERS if native.has_gpu() else 0
     try:
-        loaded = Model.load(path, layers, lambda _: not interrupt.asked)
+        loaded = Model.load(path, Placement(layers), lambda _: not interrupt.asked)
     except LoadCancelledError:
         raise StoppedError("stopped; nothing was measured yet, and nothing is written.") from None
     with loaded:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from localqwen.plan import KV_TYPES, SPLIT_MODES
 from localqwen.serve_options import ServeOptions
 
 _OPTIONS = (
@@ -15,14 +16,32 @@ _OPTIONS = (
         "--ctx",
         "--max-model-len",
         "ctx",
-        type=click.IntRange(min=64),
-        metavar="N",
+        metavar="N|max",
+        callback=lambda _context, _option, value: _checked_context(value),
         help="Context in tokens.  [default: what fits]",
     ),
     click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]"),
     click.option(
         "--gpu-layers", type=click.IntRange(min=0), metavar="N", help="Layers on GPUs.  [default: all, if any]"
     ),
+    click.option(
+        "--kv-type", type=click.Choice(KV_TYPES), help="What the KV cache is stored as.  [default: f16, q8_0 if tight]"
+    ),
+    click.option(
+        "--ubatch", type=click.IntRange(16, 8192), metavar="N", help="Prompt tokens at once.  [default: planned]"
+    ),
+    click.option("--tensor-split", metavar="A,B,…", help="Each device's part of the layers.  [default: planned]"),
+    click.option(
+        "--split-mode",
+        type=click.Choice(SPLIT_MODES),
+        help="Whole layers on each card, or a part of every tensor.  [default: planned]",
+    ),
+    click.option(
+        "--devices",
+        metavar="NAME[:GIB],…",
+        help="Only these devices, and at most so much of each; `none` for the CPU alone.  [default: all]",
+    ),
+    click.option("--rpc", metavar="HOST:PORT,…", help="Other machines that run `localqwen worker`."),
     click.option(
         "--yarn",
         metavar="auto|off|FACTOR",
@@ -42,6 +61,12 @@ _OPTIONS = (
     ),
 )
 
+_PASSED_ON = (
+    *("gpu_layers", "speculation", "disk_cache", "kv_type", "ubatch"),
+    *("tensor_split", "split_mode", "devices", "rpc"),
+)
+LEAST_CONTEXT = 64
+
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets them as its argument ``options``."""
@@ -52,13 +77,23 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if draft is not None and others["speculation"] is False:
             raise click.UsageError("--draft guesses tokens, and --no-speculation forbids it: leave one of them out.")
-        own = {name: others.pop(name) for name in ("gpu_layers", "speculation", "disk_cache")}
+        own = {name: others.pop(name) for name in _PASSED_ON}
         options = ServeOptions(ctx=ctx, threads=threads, yarn=_checked_yarn(yarn), draft=_resolved(draft), **own)
         return command(*args, options=options, **others)
 
     for option in reversed(_OPTIONS):
         with_options = option(with_options)
     return with_options
+
+
+def _checked_context(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text in {"max", "0"}:
+        return 0
+    if text.isascii() and text.isdigit() and int(text) >= LEAST_CONTEXT:
+        return int(text)
+    raise click.BadParameter(f"{text} is no context: give {LEAST_CONTEXT} or more tokens, or max.")
 
 
 def _checked_yarn(text: str | None) -> str | None:

@@ -106,12 +106,12 @@ async def _run(supervisor: Supervisor, messages: list[ChatMessage], params: Samp
 
 def _show(state: object) -> bool:
     """Show the progress of loading if somebody watches; return whether the model is ready."""
-    from localqwen.events import Loading
+    from localqwen.events import Loading, Ready
 
     if sys.stderr.isatty():
         line = f"Loading {state.progress:4.0%}" if isinstance(state, Loading) else ""
         click.echo(f"\r\x1b[K{line}", nl=False, err=True)
-    return not isinstance(state, Loading)
+    return isinstance(state, Ready)
 
 
 async def _print_answer(

@@ -21,7 +21,7 @@ from localqwen.cli.model_options import model_options
 from localqwen.errors import LocalqwenError
 
 if TYPE_CHECKING:
-    from localqwen.engine.engine import Engine, EngineOptions, State
+    from localqwen.engine.engine import Engine, State
     from localqwen.serve_options import ServeOptions
 
 
@@ -61,8 +61,8 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
 ) -> None:
     """Answer OpenAI's API with MODEL until Ctrl-C; its documentation is then under /docs.
 
-    Without --ctx, the context is the model's trained window up to 32768 tokens, less (but at least 8192) where its KV
-    cache would take more than a quarter of the memory that the weights leave, and 8192 with layers on a GPU.
+    What is not given is planned: see `localqwen plan MODEL`. Without --ctx, the context is the model's trained window
+    up to 32768 tokens, and less where that would make answers more than a tenth slower, or not fit.
     """
     from localqwen.server.guard import is_loopback
 
@@ -74,6 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     _configure_logging(private)
     with _unix_socket(uds) if uds else _tcp_socket(host, port) as listener:
         from localqwen import library
+        from localqwen.cli.engine_options import engine_options
         from localqwen.engine.engine import Engine
         from localqwen.engine.model import check_header
         from localqwen.server.app import Access
@@ -82,29 +83,11 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
         check_header(path)
         names = names or (library.served_name(model),)
-        engine = Engine(path, _engine_options(options), names[0])
+        engine = Engine(path, engine_options(options), names[0])
         if not uds:
             _announce(engine, listener, api_key)
         check_host = loopback and not uds and not api_key
         serve(engine, listener, Access(api_key, check_host, origins), names, private=private)
-
-
-def _engine_options(options: ServeOptions) -> EngineOptions:
-    from localqwen import paths
-    from localqwen.engine.engine import EngineOptions
-    from localqwen.engine.rope import parse_mode
-    from localqwen.engine.states import default_limit
-
-    disk_cache = options.disk_cache
-    return EngineOptions(
-        context=options.ctx,
-        threads=options.threads,
-        gpu_layers=options.gpu_layers,
-        yarn=parse_mode(options.yarn or "auto"),
-        speculation=options.speculation is not False,
-        draft=Path(options.draft) if options.draft else None,
-        disk_cache=default_limit(paths.states_dir()) if disk_cache is None else round(disk_cache * 1e9),
-    )
 
 
 def _checked_origin(origin: str) -> str:

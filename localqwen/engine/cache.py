@@ -14,10 +14,10 @@ from localqwen.engine.context import SEQUENCES, Batch, Context, ContextOptions, 
 from localqwen.engine.model import Model
 from localqwen.engine.prefix import Slot, Slots, common_prefix
 from localqwen.engine.rope import Rope
+from localqwen.engine.shape import kv_bytes, rounded
 from localqwen.engine.states import SavedStates
 from localqwen.errors import OutOfMemoryError
 
-CELLS_AT_ONCE = 256  # llama.cpp rounds to this
 # Fewer tokens than these are computed faster than a file is written and read.
 WORTH_A_FILE = 512
 
@@ -42,7 +42,7 @@ class Cache:
         self.slots = Slots(SEQUENCES)
         self.restored = self.saved = 0
         self._states = states
-        self._kv_bytes = model.shape.kv_bytes_per_token
+        self._kv_bytes = model.layers * kv_bytes(model.kv_width, options.kv_type)
         self._allowed = allowed
         self._most: int | None = None  # cells: growing beyond has failed
         self._free = options.size  # at least so many cells: counting them after every token would take time
@@ -242,8 +242,3 @@ class Cache:
         if (slot := self.slots.unused()) is None and self.evict(keep):
             slot = self.slots.unused()
         return slot
-
-
-def rounded(cells: int) -> int:
-    """So many cells as llama.cpp would make of it."""
-    return -(-cells // CELLS_AT_ONCE) * CELLS_AT_ONCE

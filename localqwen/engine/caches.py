@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from localqwen.engine.cache import WORTH_A_FILE, Cache, rounded
+from localqwen.engine.cache import WORTH_A_FILE, Cache
 from localqwen.engine.context import ContextOptions
 from localqwen.engine.model import Model
 from localqwen.engine.prefix import Slot, common_prefix
 from localqwen.engine.rerope import KeyShape, StateError, close_enough, rerope
 from localqwen.engine.rope import Rope
+from localqwen.engine.shape import rounded
 from localqwen.engine.states import SavedStates
+from localqwen.errors import OutOfMemoryError
 
 START_SIZE = 4096  # cells that a cache begins with
 WORTH_MOVING = WORTH_A_FILE  # tokens; fewer are computed again
@@ -40,27 +42,33 @@ class _Moving:
 
 
 class Caches:
-    """A cache for each position scaling that is in use, with together at most ``budget`` cells."""
+    """A cache for each position scaling that is in use, with together at most ``options.size`` cells."""
 
     def __init__(
         self,
         model: Model,
-        threads: int,
-        budget: int,
+        options: ContextOptions,
         states: SavedStates | None,
         allowed: Callable[[int, int], bool] = lambda state, more: True,
+        start: int | None = None,
     ) -> None:
-        """``allowed`` is as in :class:`Cache`."""
+        """``allowed`` is as in :class:`Cache`; a cache begins with ``start`` cells, or a few thousand."""
         self._model = model
         self._allowed = allowed
-        self._threads = threads
+        self._options = options
+        self._start = start or START_SIZE
         self._states = states
         self._caches: dict[Rope, Cache] = {}
         self._gone = [0, 0]  # states saved and restored by caches that are closed
         self._shape = key_shape(model)
         self._moving: _Moving | None = None
-        self.budget = budget
+        self.budget = options.size
         self.turned = 0  # conversations that another scaling's cache took over
+
+    @property
+    def ubatch(self) -> int:
+        """How many tokens are computed at once."""
+        return self._options.ubatch
 
     def __iter__(self) -> Iterator[Cache]:
         return iter(list(self._caches.values()))
@@ -73,14 +81,23 @@ class Caches:
         """
         if rope in self._caches:
             return self._caches[rope]
-        wanted = min(max(START_SIZE, rounded(cells)), self.budget)
+        wanted = min(max(self._start, rounded(cells)), self.budget)
         if wanted > self._left():
             idle = sum(cache.size for cache in self if not cache.is_busy)
             if wanted > self._left() + idle:
                 return None
             self._moving = self._taken(rope, tokens, WORTH_MOVING)  # before it is closed
             self.close_idle()
-        cache = Cache(self._model, ContextOptions(wanted, self._threads, rope), self._states, self._allowed)
+        options = replace(self._options, size=wanted, rope=rope)
+        try:
+            cache = Cache(self._model, options, self._states, self._allowed)
+        except OutOfMemoryError:
+            # A card that was planned full to the brim has no room for a second one's activations.
+            if not self.close_idle():
+                if self._caches:
+                    return None
+                raise
+            return self.get(rope, cells, tokens)
         self._caches[rope] = cache
         return cache
 

@@ -15,23 +15,31 @@ import llama_cpp.llama_cpp as llama
 
 from localqwen.engine import native
 from localqwen.engine.model import Model
-from localqwen.engine.plan import UBATCH
 from localqwen.engine.rope import Rope
 from localqwen.errors import LocalqwenError, OutOfMemoryError
+from localqwen.plan import KvType
 
 NO_ROOM, ABORTED = 1, 2
 # Conversations that a context can tell apart, and rows of logits that one decode may ask for: llama.cpp wants at least
 # as many of these as of those. At a vocabulary of 152064, a row is 0.6 MB.
 SEQUENCES = OUTPUTS = 16
+WARM_UP = 64  # tokens: enough for the kernels that prompts are computed by
+UBATCH = 512  # tokens that llama.cpp computes at once where nothing else is planned
+_GGML_TYPES: dict[KvType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """``size`` in tokens (KV cells), CPU ``threads`` for prefill and decode, and the position scaling."""
+    """``size`` in tokens (KV cells), CPU ``threads`` for prefill and decode, and the position scaling.
+
+    ``kv_type`` is what K and V are stored as, ``ubatch`` how many tokens are computed at once.
+    """
 
     size: int
     threads: int
     rope: Rope
+    kv_type: KvType = "f16"
+    ubatch: int = UBATCH
 
 
 class DecodeError(LocalqwenError):
@@ -51,15 +59,16 @@ class CacheLostError(DecodeError):
 
 
 class Batch:
-    """Up to ``UBATCH`` tokens of any sequences, to be decoded together."""
+    """Up to ``most`` tokens of any sequences, to be decoded together; no more than a ubatch."""
 
-    def __init__(self) -> None:
-        self.handle = llama.llama_batch_init(UBATCH, 0, 1)
+    def __init__(self, most: int = UBATCH) -> None:
+        self.handle = llama.llama_batch_init(most, 0, 1)
+        self.most = most
         self.outputs = 0
         # Attribute access through the structure would make a new pointer object each time.
         self._token, self._pos, self._count = self.handle.token, self.handle.pos, self.handle.n_seq_id
         self._logits = self.handle.logits
-        self._sequence = [self.handle.seq_id[i] for i in range(UBATCH)]
+        self._sequence = [self.handle.seq_id[i] for i in range(most)]
         self._size = 0
 
     def __len__(self) -> int:
@@ -75,7 +84,7 @@ class Batch:
         Logits are wanted of the last ``outputs`` of them.
         """
         row, count = self._size, len(tokens)
-        assert row + count <= UBATCH, "llama.cpp ends the process on a larger batch"
+        assert row + count <= self.most, "llama.cpp ends the process on a larger batch"
         self.outputs += outputs
         assert self.outputs <= OUTPUTS
         for i, token in enumerate(tokens, row):
@@ -132,6 +141,21 @@ class Context:
             raise DecodeAbortedError("The answer was stopped.")
         reasons = "; ".join(native.recent_errors()) or f"llama_decode returned {status}"
         raise DecodeError(f"llama.cpp could not compute ({reasons}): use a smaller --ctx or fewer --gpu-layers.")
+
+    def warm_up(self) -> None:
+        """Compute a few tokens and forget them: drivers take memory, and time, at the first ones.
+
+        First a prompt, then single tokens: CUDA makes a graph of the kernels when the same ones come again.
+        """
+        batch = Batch(self.options.ubatch)
+        try:
+            for count in (min(WARM_UP, self.options.ubatch), 1, 1, 1, 1):
+                batch.clear()
+                batch.add(0, [0] * count, self.length(0), 1)
+                self.decode(batch)
+            self.truncate(0, 0)
+        finally:
+            batch.close()
 
     def length(self, sequence: int) -> int:
         """How many tokens of a sequence are in the cache, by llama.cpp's own count."""
@@ -228,7 +252,8 @@ def parameters(options: ContextOptions) -> llama.llama_context_params:
     """llama.cpp's parameters for ``options``."""
     params = llama.llama_context_default_params()
     params.n_ctx = options.size
-    params.n_batch = params.n_ubatch = UBATCH
+    params.n_batch = params.n_ubatch = options.ubatch
+    params.type_k = params.type_v = _GGML_TYPES[options.kv_type]
     params.n_seq_max = SEQUENCES
     params.kv_unified = True  # any sequence may use any cell
     # A few rows of logits instead of one per token of the batch: 300 MB less at a vocabulary of 152064.

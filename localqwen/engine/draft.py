@@ -13,9 +13,9 @@ import llama_cpp.llama_cpp as llama
 import numpy as np
 import numpy.typing as npt
 
-from localqwen.engine.context import Batch, Context, ContextOptions, DecodeError
+from localqwen.engine.context import UBATCH, Batch, Context, ContextOptions, DecodeError
 from localqwen.engine.model import Model
-from localqwen.engine.plan import UBATCH
+from localqwen.engine.placement import CPU_ONLY, Placement
 from localqwen.engine.prefix import common_prefix
 from localqwen.engine.rope import rope_for
 from localqwen.errors import InvalidRequestError
@@ -37,7 +37,7 @@ class DraftModel:
         target: Model,
         size: int,
         threads: int,
-        gpu_layers: int = 0,
+        placement: Placement = CPU_ONLY,
         on_progress: Callable[[float], bool] = lambda _: True,
     ) -> None:
         """Load a draft model for ``target``, whose contexts hold ``size`` tokens; :meth:`close` it before the target.
@@ -46,7 +46,7 @@ class DraftModel:
         :class:`~localqwen.errors.OutOfMemoryError`.
         """
         self.spent = 0.0
-        self._model = Model.load(path, gpu_layers, on_progress)
+        self._model = Model.load(path, placement, on_progress)
         try:
             check_vocabularies(self._model, target)
             size = min(size, self._model.window.longest)

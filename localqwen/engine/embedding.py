@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localqwen.engine import native
-from localqwen.engine.context import ABORTED, DecodeAbortedError, DecodeError
+from localqwen.engine.context import ABORTED, UBATCH, DecodeAbortedError, DecodeError
 from localqwen.engine.model import Model
-from localqwen.engine.plan import UBATCH
 from localqwen.engine.rope import Rope
 from localqwen.errors import InvalidRequestError, OutOfMemoryError, PromptTooLongError
 

@@ -15,40 +15,28 @@ from typing import Literal, TypeAlias
 import llama_cpp
 
 from localqwen import paths
-from localqwen.engine import native, plan, rope
+from localqwen.engine import native, rope
 from localqwen.engine.caches import Caches
-from localqwen.engine.devices import available_memory, physical_cores
+from localqwen.engine.context import ContextOptions
+from localqwen.engine.devices import available_memory
 from localqwen.engine.draft import DraftModel
 from localqwen.engine.job import Job, Request, Sink
 from localqwen.engine.loaded import Loaded
-from localqwen.engine.model import ALL_LAYERS, Model
-from localqwen.engine.rope import YarnMode
+from localqwen.engine.model import Model
+from localqwen.engine.notebook import Notebook
+from localqwen.engine.options import EngineOptions
+from localqwen.engine.planner import Planner, Solution
+from localqwen.engine.rope import Rope
 from localqwen.engine.states import SavedStates, model_digest
 from localqwen.engine.stats import Stats
 from localqwen.engine.template import Template
 from localqwen.engine.users import Users
-from localqwen.errors import InvalidModelError, InvalidRequestError, LocalqwenError
-from localqwen.events import Loading, Ready
+from localqwen.errors import InvalidModelError, LocalqwenError, OutOfMemoryError
+from localqwen.events import Loading, Planned, Ready
 from localqwen.params import ChatMessage
+from localqwen.plan import KvType, Plan
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """``context`` in tokens, CPU ``threads``, ``gpu_layers`` to offload; ``None`` is chosen to suit the machine.
-
-    ``yarn`` is how positions are scaled, ``disk_cache`` how many bytes evicted conversations may take on the disk.
-    ``speculation`` drafts tokens from the conversation itself, or with the smaller model ``draft``.
-    """
-
-    context: int | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
-    yarn: YarnMode = "auto"
-    disk_cache: int = 0
-    speculation: bool = True
-    draft: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +63,7 @@ class Engine:
         self.path = path
         self.name = name or path.stem
         self.stats = Stats()  # what has been done so far
+        self.planned: Planned | None = None  # where the model goes, once that is known
         self._options = options or EngineOptions()
         self._available = available
         self._state: State = Loading(0.0)
@@ -176,55 +165,79 @@ class Engine:
             self._set_state(Failed(LocalqwenError(f"The engine failed with {self.name}: {error!r}.")))
 
     def _load_and_run(self) -> None:
-        gpu_layers = self._gpu_layers()
         with Model.open(self.path) as facts:
-            size = self._context_size(facts, gpu_layers)
-            rope.rope_for(size, facts.window, self._options.yarn)  # refuses a size that cannot be
-            needed = plan.memory_needed(facts.shape, size, gpu_layers)
-            share = facts.shape.cpu_share(gpu_layers)
+            rope.rope_for(self._options.context or 1, facts.window, self._options.yarn)  # refuses a size that cannot be
             source = _template_source(facts)
             Template(source)  # a broken one is better refused before the weights are read
-        if self._options.draft is not None:
-            with Model.open(self._options.draft) as facts:
-                needed += plan.memory_needed(facts.shape, size, gpu_layers)
-        plan.check_memory(self.path.name, needed, self._available())
-        threads = self._options.threads or physical_cores()
-        with ExitStack() as stack:
-            model = stack.enter_context(Model.load(self.path, gpu_layers, self._report))
-            caches = Caches(model, threads, size, self._states(), functools.partial(self._may_grow, share))
-            stack.callback(caches.close)
-            caches.get(rope.rope_for(1, model.window, self._options.yarn), 1)  # fail now rather than at a request
-            draft = self._drafter(model, size, threads, gpu_layers)
-            if isinstance(draft, DraftModel):
-                stack.callback(draft.close)
-            loaded = Loaded(model, source, caches, threads, self.stats, yarn=self._options.yarn, draft=draft)
-            self._users.open(loaded)
-            if self._closing.is_set():  # close() may have come before there was a loop to stop
-                loaded.loop.inbox.stop()
-            self._set_state(Ready(self.name, size))
-            try:
-                loaded.run()
-            finally:
-                self._users.close()
+        notebook = Notebook(paths.planner_path())
+        planner = Planner(self.path, self._options.for_planner, notebook, self._available)
+        while True:
+            solution = planner.plan()
+            self.planned = Planned(solution.plan)
+            self._report(0.0)
+            with ExitStack() as stack:
+                try:
+                    with native.at_abort(functools.partial(_died, planner, solution.plan)):
+                        loaded = self._load(stack, solution, source)
+                except OutOfMemoryError:
+                    device = _device_at_fault(solution.plan, " ".join(native.recent_errors()))
+                    if device is None or self._options.gpu_layers is not None:
+                        raise
+                    planner.out_of_memory(solution.plan, device)
+                else:
+                    self.planned = Planned(solution.plan, tuple(planner.loaded(solution.plan).items()))
+                    self._run(loaded, solution.plan)
+                    return
+            planner.look_again()
 
-    def _drafter(self, model: Model, size: int, threads: int, gpu_layers: int) -> DraftModel | Literal["ngram"] | None:
+    def _load(self, stack: ExitStack, solution: Solution, source: str) -> Loaded:
+        """Load all there is; ``stack`` frees it."""
+        plan, options = solution.plan, self._options
+        model = stack.enter_context(Model.load(self.path, solution.placement, self._report))
+        base = ContextOptions(plan.context, plan.threads, Rope(1.0, model.window.native), plan.kv_type, plan.ubatch)
+        # RAM is everybody's, and so a cache there begins small. What was planned on a card is taken at once.
+        start = min(plan.context, model.window.native) if plan.devices else None
+        all_kv = sum(share.kv for share in plan.shares)
+        in_ram = plan.shares[-1].kv / all_kv if all_kv else 1.0
+        caches = Caches(model, base, self._states(plan.kv_type), functools.partial(self._may_grow, in_ram), start)
+        stack.callback(caches.close)
+        cache = caches.get(rope.rope_for(1, model.window, options.yarn), 1)  # fail now rather than at a request
+        if plan.devices and cache is not None:
+            cache.context.warm_up()
+        draft = self._drafter(model, solution)
+        if isinstance(draft, DraftModel):
+            stack.callback(draft.close)
+        return Loaded(model, source, caches, plan.threads, self.stats, yarn=options.yarn, draft=draft)
+
+    def _run(self, loaded: Loaded, plan: Plan) -> None:
+        self._users.open(loaded)
+        if self._closing.is_set():  # close() may have come before there was a loop to stop
+            loaded.loop.inbox.stop()
+        self._set_state(Ready(self.name, plan.context))
+        try:
+            loaded.run()
+        finally:
+            self._users.close()
+
+    def _drafter(self, model: Model, solution: Solution) -> DraftModel | Literal["ngram"] | None:
         if not self._options.speculation:
             return None
         if self._options.draft is None:
             return "ngram"
-        return DraftModel(self._options.draft, model, size, threads, gpu_layers, lambda _: not self._closing.is_set())
+        plan, go_on = solution.plan, lambda _: not self._closing.is_set()
+        return DraftModel(self._options.draft, model, plan.context, plan.threads, solution.draft_placement, go_on)
 
     def _may_grow(self, share: float, state: int, more: int) -> bool:
         """Whether there is RAM for a larger KV cache: its ``state`` is copied there, and a ``share`` of it stays."""
         return state + share * more <= self._available()
 
-    def _states(self) -> SavedStates | None:
+    def _states(self, kv_type: KvType) -> SavedStates | None:
         if not self._options.disk_cache:
             return None
         identity = {
             "model": model_digest([self.path]),
             "llama.cpp": llama_cpp.__version__,
-            "kv": ["f16", "f16"],
+            "kv": [kv_type, kv_type],
         }
         return SavedStates(paths.states_dir(), self._options.disk_cache, identity)
 
@@ -232,17 +245,20 @@ class Engine:
         self._set_state(Loading(progress))
         return not self._closing.is_set()
 
-    def _gpu_layers(self) -> int:
-        asked = self._options.gpu_layers
-        if native.has_gpu():
-            return ALL_LAYERS if asked is None else asked
-        if asked:
-            raise InvalidRequestError("No GPU that llama.cpp can use was found: leave out --gpu-layers.")
-        return 0
 
-    def _context_size(self, model: Model, gpu_layers: int) -> int:
-        asked = self._options.context
-        return asked or plan.default_context(model.shape, model.window.native, self._available(), gpu_layers)
+def _died(planner: Planner, plan: Plan, sentence: str) -> None:
+    # An RPC server that was ended by somebody has nothing to do with the plan.
+    if (device := _device_at_fault(plan, sentence)) is not None and ("CUDA" in sentence or "memory" in sentence):
+        planner.died(plan, device)
+
+
+def _device_at_fault(plan: Plan, text: str) -> str | None:
+    """The device of a plan that llama.cpp says had too little memory; the fullest one where it does not say."""
+    for share in plan.devices:
+        if share.device in text:
+            return share.device
+    fullest = min(plan.devices, key=lambda share: share.free - share.used, default=None)
+    return fullest.device if fullest is not None else None
 
 
 def _template_source(model: Model) -> str:

@@ -15,10 +15,10 @@ from typing import Self
 import llama_cpp.llama_cpp as llama
 
 from localqwen.engine import native
+from localqwen.engine.context import UBATCH
 from localqwen.engine.importance import Accumulator
 from localqwen.engine.model import Model
 from localqwen.engine.nodes import F32, Tensor, at, nodes, weight_name
-from localqwen.engine.plan import UBATCH
 from localqwen.errors import LocalqwenError, OutOfMemoryError
 
 # Products with fewer rows are single tokens of a running answer (llama-imatrix passes over them too).

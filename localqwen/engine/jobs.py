@@ -18,7 +18,6 @@ from localqwen.engine.context import OUTPUTS, Batch, CacheLostError, DecodeAbort
 from localqwen.engine.inbox import Chore, Inbox, Together
 from localqwen.engine.job import Job
 from localqwen.engine.model import Model
-from localqwen.engine.plan import UBATCH
 from localqwen.engine.rope import YarnMode, capacity
 from localqwen.engine.roster import Roster
 from localqwen.engine.running import Running, Step
@@ -55,7 +54,7 @@ class JobLoop:
         self._on_answer = on_answer
         self.inbox = Inbox()
         self._chores: deque[Chore] = deque()
-        self._batch = Batch()
+        self._batch = Batch(caches.ubatch)
         self._prefill_rate = 0.0
 
     def run(self) -> None:
@@ -190,7 +189,7 @@ class JobLoop:
         prompts = [running for running in jobs if running.pending > 1]
         counts = [1] * len(answers)
         answering = sum(running.pending == 1 for running in self._roster.running)  # in other caches too
-        budget = prompt_budget(UBATCH - len(answers), answering, self._prefill_rate)
+        budget = prompt_budget(self._caches.ubatch - len(answers), answering, self._prefill_rate)
         counts += shares([running.pending for running in prompts], budget)
         steps = []
         for running, count in zip([*answers, *prompts], counts, strict=True):

@@ -13,12 +13,11 @@ from typing import Self
 import llama_cpp.llama_cpp as llama
 
 from localqwen.engine import native, rope
-from localqwen.engine.plan import Shape
+from localqwen.engine.placement import CPU_ONLY, Placement
 from localqwen.errors import InvalidModelError, LocalqwenError, OutOfMemoryError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-ALL_LAYERS = 9999
 
 
 class LoadCancelledError(LocalqwenError):
@@ -49,19 +48,24 @@ class Model:
 
         Raises :class:`InvalidModelError` for a file that is no GGUF, is cut off, or that llama.cpp does not know.
         """
-        return cls._load(path, weights=False, gpu_layers=0, on_progress=lambda _: True)
+        return cls._load(path, CPU_ONLY, lambda _: True, weights=False)
 
     @classmethod
-    def load(cls, path: Path, gpu_layers: int, on_progress: Callable[[float], bool]) -> Self:
-        """Load the weights, ``gpu_layers`` of the layers to GPUs.
+    def load(
+        cls,
+        path: Path,
+        placement: Placement = CPU_ONLY,
+        on_progress: Callable[[float], bool] = lambda progress: True,
+    ) -> Self:
+        """Load the weights to where ``placement`` says.
 
         ``on_progress`` gets 0 to 1 and returns whether to go on; :class:`LoadCancelledError` is raised if not.
         Raises :class:`InvalidModelError` as :meth:`open`, and :class:`OutOfMemoryError`.
         """
-        return cls._load(path, weights=True, gpu_layers=gpu_layers, on_progress=on_progress)
+        return cls._load(path, placement, on_progress, weights=True)
 
     @classmethod
-    def _load(cls, path: Path, *, weights: bool, gpu_layers: int, on_progress: Callable[[float], bool]) -> Self:
+    def _load(cls, path: Path, placement: Placement, on_progress: Callable[[float], bool], *, weights: bool) -> Self:
         check_header(path)
         native.start()
         native.forget_errors()
@@ -73,8 +77,7 @@ class Model:
             return not cancelled
 
         callback = llama.llama_progress_callback(report)
-        params = llama.llama_model_default_params()
-        params.n_gpu_layers = gpu_layers
+        params = placement.parameters()
         params.progress_callback = callback
         if not weights:
             params.no_alloc = True
@@ -122,16 +125,14 @@ class Model:
         return self._integer("attention.key_length") or llama.llama_model_n_embd(self.handle) // heads
 
     @property
-    def shape(self) -> Shape:
-        """The figures that decide about memory."""
-        hidden = llama.llama_model_n_embd(self.handle)
-        return Shape(
-            weights=llama.llama_model_size(self.handle),
-            layers=llama.llama_model_n_layer(self.handle),
-            hidden=hidden,
-            feed_forward=self._integer("feed_forward_length"),
-            kv_width=llama.llama_model_n_head_kv(self.handle) * self.head_width,
-        )
+    def layers(self) -> int:
+        """How many transformer blocks there are."""
+        return int(llama.llama_model_n_layer(self.handle))
+
+    @property
+    def kv_width(self) -> int:
+        """The width of K, and of V, of all KV heads together."""
+        return int(llama.llama_model_n_head_kv(self.handle)) * self.head_width
 
     @cached_property
     def control_tokens(self) -> dict[str, int]:

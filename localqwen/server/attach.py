@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter
 
 from localqwen.engine.engine import Engine, Failed, State
-from localqwen.events import Loading, Ready
+from localqwen.events import Loading, Planned, Ready
 from localqwen.server import sse
+from localqwen.server.failures import ApiError
 
 
 class Attachments:
@@ -23,8 +24,15 @@ class Attachments:
         """Close every stream."""
         self._ending.set()
 
+    @property
+    def planned(self) -> Planned | None:
+        """Where the model goes, once that is known."""
+        return self._engine.planned
+
     async def events(self) -> AsyncIterator[bytes]:
-        """``loading`` {progress}, then ``ready`` {model, context} or ``error`` {message}, and heartbeats.
+        """``plan`` {plan, taken}, ``loading`` {progress}, then ``ready`` {model, context} or ``error`` {message}.
+
+        Heartbeats come between them, and another ``plan`` when what the devices really gave is known.
 
         The stream stays open after ``ready`` and ends after ``error``.
         """
@@ -34,6 +42,7 @@ class Attachments:
         ending = asyncio.ensure_future(self._ending.wait())
         ending.add_done_callback(lambda _: states.put_nowait(None))
         try:
+            told: Planned | None = None
             while True:
                 try:
                     async with asyncio.timeout(sse.HEARTBEAT_SECONDS):
@@ -41,6 +50,9 @@ class Attachments:
                 except TimeoutError:
                     yield sse.HEARTBEAT
                     continue
+                if (planned := self._engine.planned) is not None and planned is not told:
+                    told = planned
+                    yield sse.message(plan_fields(planned), "plan")
                 match state:
                     case Loading():
                         yield sse.message({"progress": state.progress}, "loading")
@@ -56,6 +68,11 @@ class Attachments:
             ending.cancel()
 
 
+def plan_fields(planned: Planned) -> dict[str, object]:
+    """A plan and what its devices really gave, as JSON."""
+    return {"plan": planned.plan.as_json(), "taken": dict(planned.taken)}
+
+
 def _pass_on(loop: asyncio.AbstractEventLoop, states: asyncio.Queue[State | None], state: State) -> None:
     loop.call_soon_threadsafe(states.put_nowait, state)
 
@@ -67,5 +84,12 @@ def router(attachments: Attachments) -> APIRouter:
     @routes.get("/localqwen/attach", include_in_schema=False)
     async def attach() -> sse.EventStream:
         return sse.EventStream(attachments.events())
+
+    @routes.get("/localqwen/plan", include_in_schema=False)
+    async def plan() -> dict[str, object]:
+        planned = attachments.planned
+        if planned is None:
+            raise ApiError(503, "The model is still being planned: ask again in a moment.", code="loading", retry=1)
+        return plan_fields(planned)
 
     return routes

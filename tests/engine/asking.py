@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
 from localqwen.engine.job import Job, Request, Sink
+from localqwen.engine.options import EngineOptions
 from localqwen.events import AnswerEvent, Delta, Finished, Loading
 from localqwen.params import ChatMessage, SamplingParams
 from tests.server.running import DEADLINE, wait_until

@@ -51,7 +51,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def model(demo_gguf: Path) -> Iterator[Model]:
-    with Model.load(demo_gguf, 0, lambda progress: True) as model:
+    with Model.load(demo_gguf) as model:
         yield model
 
 

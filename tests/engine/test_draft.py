@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from localqwen.engine.context import UBATCH
 from localqwen.engine.draft import PREFILL, DraftModel
-from localqwen.engine.engine import EngineOptions
 from localqwen.engine.model import Model
-from localqwen.engine.plan import UBATCH
+from localqwen.engine.options import EngineOptions
 from localqwen.errors import InvalidRequestError
 from localqwen.events import Loading
 from localqwen.params import SamplingParams
@@ -41,7 +41,7 @@ def test_an_answer_with_a_draft_model_can_be_stopped(demo_gguf: Path) -> None:
 
 
 def test_a_long_prompt_is_read_in_parts(demo_gguf: Path) -> None:
-    with Model.load(demo_gguf, 0, lambda _: True) as target:
+    with Model.load(demo_gguf) as target:
         tokens = target.tokenize("tick tock " * 300)
         assert len(tokens) > UBATCH + PREFILL
         draft = DraftModel(demo_gguf, target, 2048, 2)
@@ -64,7 +64,7 @@ def test_another_vocabulary_is_refused(demo_gguf: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.gguf"
     write_tiny_moe(other)
     with (
-        Model.load(demo_gguf, 0, lambda _: True) as target,
+        Model.load(demo_gguf) as target,
         pytest.raises(InvalidRequestError, match=r"other\.gguf cannot draft for .*: .*give a smaller model"),
     ):
         DraftModel(other, target, 512, 1)

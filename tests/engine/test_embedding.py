@@ -23,7 +23,7 @@ TEXT = "The lighthouse keeper wrote down the wind, the tide and every ship that 
 
 @pytest.fixture(scope="module")
 def model(demo_gguf: Path) -> Iterator[Model]:
-    with Model.load(demo_gguf, 0, lambda progress: True) as model:
+    with Model.load(demo_gguf) as model:
         yield model
 
 

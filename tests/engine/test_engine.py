@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from localqwen.engine.engine import Engine, EngineOptions, Failed
+from localqwen.engine.engine import Engine, Failed
 from localqwen.engine.job import Request
+from localqwen.engine.options import EngineOptions
 from localqwen.errors import InvalidModelError, InvalidRequestError, OutOfMemoryError, PromptTooLongError
 from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill
 from localqwen.params import ChatMessage, SamplingParams

@@ -11,7 +11,7 @@ import pytest
 from localqwen.engine import rope
 from localqwen.engine.cache import Cache
 from localqwen.engine.context import Context, ContextOptions
-from localqwen.engine.engine import EngineOptions
+from localqwen.engine.options import EngineOptions
 from localqwen.errors import InvalidRequestError, OutOfMemoryError
 from localqwen.events import Delta, Finished, Prefill
 from localqwen.params import ChatMessage, SamplingParams

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 def load(path: Path) -> Model:
     """A model on the CPU."""
-    return Model.load(path, 0, lambda _: True)
+    return Model.load(path)
 
 
 def measure(case: Case, on_chunk: Callable[[int], None] = lambda _: None) -> Accumulator:

@@ -11,8 +11,9 @@ import pytest
 from localqwen.engine import rope
 from localqwen.engine.caches import START_SIZE
 from localqwen.engine.context import Context, DecodeError
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
 from localqwen.engine.job import Request
+from localqwen.engine.options import EngineOptions
 from localqwen.events import AnswerEvent, Delta, Finished, Prefill
 from localqwen.params import ChatMessage, SamplingParams
 from tests.engine.asking import JAPAN, STORY, Question, ask, loaded

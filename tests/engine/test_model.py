@@ -22,8 +22,8 @@ def demo(demo_gguf: Path) -> Model:
 def test_facts_of_the_demo(demo: Model) -> None:
     assert demo.architecture == "qwen2"
     assert demo.window.native == 8192
-    assert demo.shape.layers == 30
-    assert demo.shape.kv_bytes_per_token == 2 * 30 * 192 * 2
+    assert demo.layers == 30
+    assert demo.kv_width == 192
     assert "<|im_start|>" in demo.control_tokens
     assert demo.chat_template
 
@@ -91,7 +91,7 @@ def test_unreadable(tmp_path: Path) -> None:
 
 def test_loading_can_be_cancelled(demo_gguf: Path) -> None:
     with pytest.raises(LoadCancelledError):
-        Model.load(demo_gguf, 0, lambda progress: False)
+        Model.load(demo_gguf, on_progress=lambda progress: False)
 
 
 def test_an_assertion_is_put_into_words(demo_gguf: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_assertion_is_put_into_words(demo_gguf: Path) -> None:
         "from localqwen.engine.context import Context, ContextOptions\n"
         "from localqwen.engine.model import Model\n"
         "from localqwen.engine.rope import Rope\n"
-        "model = Model.load(Path(sys.argv[1]), 0, lambda progress: True)\n"
+        "model = Model.load(Path(sys.argv[1]))\n"
         "context = Context(model, ContextOptions(256, 1, Rope(1.0, 8192)))\n"
         "llama.llama_memory_seq_rm(llama.llama_get_memory(context.handle), 100000, 0, -1)\n"
     )

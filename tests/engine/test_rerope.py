@@ -25,7 +25,7 @@ factors = st.sampled_from([1.0, 1.25, 2.0, 3.75, 4.0])
 
 @pytest.fixture(scope="module")
 def model(demo_gguf: Path) -> Iterator[Model]:
-    with Model.load(demo_gguf, 0, lambda progress: True) as model:
+    with Model.load(demo_gguf) as model:
         assert float(model.metadata("qwen2.rope.freq_base") or 0) == SHAPE.base
         yield model
 

@@ -24,7 +24,7 @@ GREEDY = replace(NEUTRAL, temperature=0.0)
 
 @pytest.fixture(scope="module")
 def model(demo_gguf: Path) -> Iterator[Model]:
-    with Model.load(demo_gguf, 0, lambda progress: True) as model:
+    with Model.load(demo_gguf) as model:
         yield model
 
 

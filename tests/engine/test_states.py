@@ -25,7 +25,7 @@ GIB = 1 << 30
 
 @pytest.fixture(scope="module")
 def model(demo_gguf: Path) -> Iterator[Model]:
-    with Model.load(demo_gguf, 0, lambda progress: True) as loaded:
+    with Model.load(demo_gguf) as loaded:
         yield loaded
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from localqwen.engine.engine import Engine, EngineOptions
+from localqwen.engine.engine import Engine
 from localqwen.engine.job import Job
+from localqwen.engine.options import EngineOptions
 from localqwen.events import Ready
 from localqwen.server.app import Access
 from localqwen.server.process import Server

@@ -56,7 +56,7 @@ def test_attach_follows_the_loading(held: tuple[Running, threading.Event]) -> No
             go_on.set()
             if event.event == "ready":
                 break
-    assert {event.event for event in events} == {"loading", "ready"}
+    assert {event.event for event in events} == {"plan", "loading", "ready"}
     progress = [event.json()["progress"] for event in events[:-1]]
     assert progress == sorted(progress)
     assert events[-1].json() == {"model": "demo", "context": 256}

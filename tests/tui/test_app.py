@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.chats.tree import Message
-from localqwen.events import Delta, Finished, Loading, Prefill, Ready, Usage
+from localqwen.events import Delta, Finished, Loading, Planned, Prefill, Ready, Usage
+from localqwen.plan import Plan, Share
 from tests.tui.fakes import FakeConnection, screen_text, until
 from tests.tui.test_sanitize import is_harmless
 from tui.app import ChatApp
@@ -285,6 +286,23 @@ async def test_help_opens_and_closes(app: ChatApp) -> None:
         await until(pilot, shows(pilot, "stop the answer and keep what there is"))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
+
+
+async def test_the_plan_is_shown_before_and_after_loading(app: ChatApp, connection: FakeConnection) -> None:
+    share = Share("CUDA0", "A card", "gpu", 0, 24, True, 3 << 30, 1 << 30, 1 << 28, 1 << 26, 8 << 30)
+    host = Share("CPU", "A processor", "cpu", 0, 0, False, 1 << 27, 0, 1 << 20, 1 << 28, 16 << 30)
+    plan = Plan("m.gguf", 24, 32768, "f16", 512, "layer", 4, (share, host), 900.0, 45.6, exact=True, why=("All.",))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f2")
+        await until(pilot, shows(pilot, "The model is being planned"))
+        await pilot.press("escape")
+        app.backend.loaded(connection.client, Planned(plan))
+        await pilot.press("f2")
+        await until(pilot, shows(pilot, "CUDA0", "layers 0 to 23, output", "decode 45.6 tok/s", "All."))
+        await pilot.press("f2")
+        app.backend.loaded(connection.client, Planned(plan, (("CUDA0", 4400 << 20),)))
+        await pilot.press("f2")
+        await until(pilot, shows(pilot, "took 4,400 MiB"))
 
 
 async def test_the_last_answer_is_copied_as_markdown(app: ChatApp, connection: FakeConnection) -> None:

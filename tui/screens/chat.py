@@ -24,6 +24,7 @@ from tui.backend import Backend
 from tui.presenter import entries_of, update_answer
 from tui.sanitize import safe, safe_line
 from tui.screens.help import HelpScreen
+from tui.screens.plan import PlanScreen
 from tui.turns import Turns
 from tui.widgets.composer import Composer
 from tui.widgets.sidebar import Sidebar
@@ -52,6 +53,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+s", "sidebar", "Show or hide the list", id="view.sidebar", show=False),
         Binding("ctrl+o", "copy_answer", "Copy the answer", id="answer.copy", show=False),
         Binding("f1", "help", "Help", id="help", show=False),
+        Binding("f2", "plan", "Plan", id="plan", show=False),
         Binding("pageup", "page(-1)", "Page up", id="view.page_up", show=False),
         Binding("pagedown", "page(1)", "Page down", id="view.page_down", show=False),
         Binding("ctrl+home", "jump(-1)", "Start", id="view.start", show=False),
@@ -275,6 +277,10 @@ class ChatScreen(Screen[None]):
             return
         self.app.copy_to_clipboard(safe(answer.message.text))
         self.notify("The answer was sent to the terminal's clipboard.", timeout=3)
+
+    def action_plan(self) -> None:
+        """Where the model lies."""
+        self.app.push_screen(PlanScreen(self._backend.planned, remote=self._backend.connection.address is not None))
 
     def action_help(self) -> None:
         """Show the keys."""

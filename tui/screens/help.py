@@ -25,6 +25,7 @@ KEYS: tuple[tuple[str, str], ...] = (
     ("Ctrl+O", "copy the last answer"),
     ("mouse, Ctrl+C", "select text, copy it"),
     ("", ""),
+    ("F2", "where the model lies on this machine"),
     ("Ctrl+T", "light or dark"),
     ("Ctrl+P", "all commands"),
     ("Ctrl+Q", "quit; everything is kept, the draft too"),

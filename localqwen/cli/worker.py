@@ -1,0 +1,65 @@
+"""``localqwen worker``: lend this machine's devices to another one."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import click
+
+from localqwen.errors import LocalqwenError
+
+LOUD = """\
+WARNING: llama.cpp's RPC protocol has no password and no encryption, and known holes: whoever reaches this address can
+run programs here. Let nobody but your own machines reach it: an SSH tunnel or WireGuard, never an open network."""
+
+
+@click.command("worker")
+@click.option("--listen", default="127.0.0.1:50052", show_default=True, metavar="HOST:PORT", help="Address to serve.")
+@click.option("--devices", metavar="NAME,…", help="Devices to lend.  [default: the GPUs, or else the CPU]")
+@click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
+@click.option("--i-know-it-is-insecure", "insecure", is_flag=True, help="Allow an address that others may reach.")
+def command(listen: str, devices: str | None, threads: int | None, *, insecure: bool) -> None:
+    """Lend this machine's devices to `localqwen … --rpc HOST:PORT` on another one, until Ctrl-C.
+
+    Both need the same version of localqwen. From another machine, with this one's worker on its loopback address:
+    ssh -L 50052:127.0.0.1:50052 THIS_MACHINE
+    """
+    from localqwen.engine import registry
+    from localqwen.engine.devices import physical_cores
+    from localqwen.server.guard import is_loopback
+
+    host, port = registry.split_endpoint(listen)
+    if not is_loopback(host) and not insecure:
+        raise click.UsageError(
+            f"--listen {listen} lets other machines in, and the protocol has no password: listen on 127.0.0.1 and use "
+            "an SSH tunnel, or add --i-know-it-is-insecure for a WireGuard address."
+        )
+    _check_free(host, port)
+    found = registry.handles()
+    lent = [handle for handle in found if handle.kind in {"gpu", "igpu"}]
+    lent = lent or [handle for handle in found if handle.kind == "cpu"]
+    if devices is not None:
+        names = {handle.name.lower(): handle for handle in found}
+        try:
+            lent = [names[name.strip().lower()] for name in devices.split(",")]
+        except KeyError as error:
+            there = ", ".join(handle.name for handle in found)
+            raise click.UsageError(f"There is no device {error.args[0]} here ({there}).") from None
+    click.echo(LOUD, err=True)
+    click.echo(f"Lending {', '.join(handle.name for handle in lent)} on {listen}; Ctrl-C ends it.", err=True)
+    sys.stderr.flush()
+    registry.serve_rpc(listen, threads or physical_cores(), lent)
+    raise LocalqwenError(f"The worker could not listen on {listen}: choose another port.")
+
+
+def _check_free(host: str, port: int) -> None:
+    """llama.cpp would only print why it cannot listen."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise LocalqwenError(
+            f"The worker cannot listen on {host}:{port} ({error.strerror or error}): choose another --listen."
+        ) from error

@@ -1,0 +1,48 @@
+"""Where a draft model may lie, and what that makes of an answer's speed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from localqwen.engine.gguf_file import read_shape
+from localqwen.engine.inventory import Inventory
+
+GUESSES, ACCEPTED = 4, 2.4  # tokens a draft model guesses at a time, and of these those that hold
+CONTEXT, UBATCH = 32768, 512  # what is reserved for where nothing else is asked for
+
+
+def draft_places(inventory: Inventory, draft: Path | None, context: int | None) -> list[tuple[Inventory, str | None]]:
+    """What is left for the model when the draft lies on each device that has room for it, and that device's name."""
+    if draft is None:
+        return [(inventory, None)]
+    needed = draft_bytes(draft, context or CONTEXT)
+    places: list[tuple[Inventory, str | None]] = []
+    for device in inventory.devices:
+        if device.usable > needed:
+            less = tuple(
+                replace(other, free=other.free - needed) if other is device else other for other in inventory.devices
+            )
+            places.append((replace(inventory, devices=less), device.name))
+    cpu = replace(inventory.cpu, free=inventory.cpu.free - needed)
+    return [*places, (replace(inventory, cpu=cpu), inventory.cpu.name)]
+
+
+def draft_bytes(draft: Path, context: int) -> int:
+    """Weights, KV cache and activations, generously: the activations of a GPU may be twice what the formula says."""
+    shape = read_shape(draft)
+    return shape.weights + shape.layers * shape.kv_bytes(context) + 2 * shape.compute_bytes(context, UBATCH)
+
+
+def draft_layers(draft: Path | None) -> int:
+    """How many layers it has, the output matrix as one."""
+    assert draft is not None
+    return read_shape(draft).layers + 1
+
+
+def seconds_with_draft(seconds: float, inventory: Inventory, draft: Path | None, where: str | None) -> float:
+    """Seconds per token of an answer, of which the model alone takes ``seconds``."""
+    if draft is None:
+        return seconds
+    device = next((device for device in inventory.devices if device.name == where), inventory.cpu)
+    return (seconds + GUESSES * read_shape(draft).weights / device.speed.read) / (1 + ACCEPTED)

@@ -1,0 +1,120 @@
+"""Why a plan is not better, and what would help: sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from localqwen.engine.candidate import Bytes, Found, Wishes
+from localqwen.engine.machine import Device
+from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search
+from localqwen.engine.shape import Shape
+from localqwen.errors import OutOfMemoryError
+from localqwen.plan import Plan
+
+WORTH = 1.05  # times as fast, for a suggestion
+K_BLOCK = 256
+PADDING_SAVES = 0.072  # of Qwen2-72B's file, where the feed-forward width is no multiple of 256
+
+
+def explained(plan: Plan, shape: Shape, search: Search, found: Found) -> Plan:
+    """The plan with its sentences."""
+    return replace(plan, why=tuple(_why(plan, shape)), help=tuple(_help(plan, shape, search, found)))
+
+
+def _why(plan: Plan, shape: Shape) -> Iterator[str]:
+    total = shape.layers + 1
+    if plan.gpu_layers == total:
+        yield f"All {total} layers are on {_names(plan)}."
+        return
+    if not plan.devices:
+        yield "No GPU was found, so the CPU has all layers."
+        return
+    layer = max(shape.layer_bytes) + shape.kv_bytes(plan.context, plan.kv_type)
+    left = ", ".join(f"{share.device} has {_mib(share.free - share.used)} left" for share in plan.devices)
+    yield f"{plan.gpu_layers} of {total} layers are on {_names(plan)}: one more takes up to {_mib(layer)}, and {left}."
+
+
+def _help(plan: Plan, shape: Shape, search: Search, found: Found) -> Iterator[str]:
+    total = shape.layers + 1
+    if plan.gpu_layers == total or not search.devices:
+        return
+    key = found.candidate.key
+    base = Wishes(context=key.context, kv_type=key.kv_type)
+    for words, wishes in (
+        (f"--ctx {key.context // 2}", replace(base, context=key.context // 2)),
+        ("--kv-type q8_0", replace(base, kv_type="q8_0")),
+    ):
+        if wishes == base or (wishes.kv_type == key.kv_type and wishes.context == key.context):
+            continue
+        other = Search(shape, search.devices, search.cpu, wishes, search.native, search.longest, tensors=False)
+        better = other.best(lambda _: None)
+        if better is not None and found.candidate.decode / better.candidate.decode >= WORTH:
+            layers = sum(better.candidate.counts[1:])
+            speed = plan.decode * found.candidate.decode / better.candidate.decode
+            yield f"{words} would put {layers} layers on {_names(plan)}: about {speed:.1f} tok/s."
+    if shape.feed_forward % K_BLOCK:
+        yield (
+            f"The feed-forward width {shape.feed_forward} is no multiple of {K_BLOCK}: a file that `localqwen convert` "
+            f"pads is up to {PADDING_SAVES:.0%} smaller."
+        )
+    missing = sum([*shape.layer_bytes, shape.output_bytes][: total - plan.gpu_layers])
+    missing += (total - plan.gpu_layers) * shape.kv_bytes(key.context, key.kv_type)
+    yield f"Another {missing / 2**30:.1f} GiB of GPU memory would hold the other layers."
+
+
+def too_large(name: str, search: Search) -> OutOfMemoryError:
+    """What is missing where, and what would fit, when a search has found nothing."""
+    shape, devices, cpu, wishes = search.shape, search.devices, search.cpu, search.wishes
+    native, longest = search.native, search.longest
+    pinned = wishes.gpu_layers is not None or wishes.tensor_split is not None
+    least = replace(
+        wishes,
+        ubatch=wishes.ubatch or UBATCHES[0],
+        kv_type=wishes.kv_type or AUTOMATIC_KV[-1],
+        split_mode=wishes.split_mode or "layer",
+    )
+    endless = [replace(device, free=1 << 60) for device in devices]
+    if devices and wishes.tensor_split is None:
+        least = replace(least, tensor_split=tuple(float(device.usable) for device in devices))
+    boundless = Search(shape, endless, replace(cpu, free=1 << 60), least, native, longest)
+    if wishes.context is None:
+        boundless.wishes = replace(least, context=boundless.contexts()[-1])
+    found = boundless.best(lambda _: None)
+    assert found is not None, "without limits everything fits"
+    if pinned:
+        lacking = _lacking(found.bytes, devices, cpu)
+        fits = Search(
+            shape, devices, cpu, replace(wishes, gpu_layers=None, tensor_split=None), native, longest, tensors=False
+        ).best(lambda _: None)
+        instead = f"{sum(fits.candidate.counts[1:])} layers would fit" if fits else "no number of layers would fit"
+        return OutOfMemoryError(
+            f"{name} does not fit as asked: {lacking}; {instead}, so leave out --gpu-layers and --tensor-split, or use "
+            "a smaller --ctx."
+        )
+    # With everything in RAM, which is what is left when cards are too small.
+    needed = shape.weights + shape.layers * shape.kv_bytes(boundless.contexts()[0], least.kv_type or "f16")
+    needed += shape.compute_bytes(boundless.contexts()[0], least.ubatch or UBATCHES[0]) + cpu.rest
+    there = cpu.free + sum(device.usable for device in devices)
+    with_cards = f" ({', '.join(f'{device.name} {device.free / 1e9:.1f}' for device in devices)})" if devices else ""
+    return OutOfMemoryError(
+        f"{name} needs {needed / 1e9:.1f} GB of memory and {there / 1e9:.1f} GB are available{with_cards}: close other "
+        "programs, use a smaller --ctx or a smaller model, or put layers on another GPU."
+    )
+
+
+def _lacking(needed: Sequence[Bytes], devices: Sequence[Device], cpu: Device) -> str:
+    lacks = [
+        f"{device.name} lacks {_mib(part.all - device.usable)}"
+        for part, device in zip(needed, (*devices, cpu), strict=True)
+        if part.all > device.usable
+    ]
+    return " and ".join(lacks) or "its activations leave no room"
+
+
+def _names(plan: Plan) -> str:
+    return " and ".join(share.device for share in plan.devices)
+
+
+def _mib(size: int) -> str:
+    return f"{max(0, size) / 2**20:,.0f} MiB"

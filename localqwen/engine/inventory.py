@@ -1,0 +1,133 @@
+"""The devices of this machine, with what is free on them and how fast they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import llama_cpp
+
+from localqwen.engine import bandwidth, registry
+from localqwen.engine.devices import available_memory, physical_cores
+from localqwen.engine.machine import UNKNOWN, Device, Speed
+from localqwen.engine.notebook import Notebook
+from localqwen.errors import InvalidRequestError
+
+SPEEDS, RESTS = "speeds", "rests"
+DRIVER = Path("/proc/driver/nvidia/version")
+# What the driver takes on a card besides what llama.cpp counts: 80 to 88 MiB on an H100 (76 for cuBLAS at the first
+# prompt, 4 for the graph of kernels at the second token, 8 at a longer prompt), 71 to 87 on H200s. A card that is full
+# to the last 10 MiB ends the process when it builds that graph, hence some more.
+CUDA_REST = 128 << 20
+CPU_REST = 256 << 20  # Python, the server, llama.cpp's own tables, and some air for the rest of the machine
+ROOMY = 4 << 30
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A device that the user names, and the most bytes of it to use (``None``: all that is free)."""
+
+    name: str
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """``devices`` that can take layers, in llama.cpp's order, and the CPU.
+
+    ``handles`` are ggml's of the devices, and ``unlimited`` what is free on them whatever the user's limits.
+    """
+
+    devices: tuple[Device, ...]
+    cpu: Device
+    handles: tuple[registry.Handle, ...]
+    unlimited: tuple[int, ...]
+
+
+def take_inventory(
+    notebook: Notebook,
+    limits: Sequence[Limit] | None = None,
+    available: Callable[[], int] = available_memory,
+    threads: int | None = None,
+    *,
+    measure: bool = True,
+) -> Inventory:
+    """Look at every device, measuring those that are new.
+
+    Raises :class:`InvalidRequestError` for a device of ``limits`` that is not there, and what
+    :func:`~localqwen.engine.registry.check_rpc_server` raises.
+    """
+    found = registry.handles()
+    host = next(handle for handle in found if handle.kind == "cpu")
+    handles = _chosen(_usable(found), limits)
+    most = {limit.name.lower(): limit.most for limit in limits or ()}
+    threads = threads or physical_cores()
+    devices, unlimited = [], []
+    for handle in handles:
+        if handle.kind == "rpc":
+            registry.check_rpc_server(handle.description)  # llama.cpp would end the process on one that is gone
+        free, total = handle.memory()
+        unlimited.append(free)
+        speed = _speed(notebook, handle, threads, measure=measure)
+        rest = notebook.get(RESTS, identity(handle)) or (CUDA_REST if handle.backend == "CUDA" else 0)
+        device = Device(handle.name, handle.description, handle.backend, handle.kind, free, total, rest, speed)
+        limit = most.get(handle.name.lower())
+        devices.append(device if limit is None else replace(device, free=min(free, limit)))
+    _, total = host.memory()
+    free = available()
+    limit = most.get(host.name.lower())
+    free = free if limit is None else min(free, limit)
+    speed = _speed(notebook, host, threads, measure=measure)
+    cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
+    return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
+
+
+def identity(handle: registry.Handle) -> str:
+    """Tells devices, and the drivers and builds that run them, apart."""
+    driver = DRIVER.read_text().partition("\n")[0] if handle.backend == "CUDA" and DRIVER.exists() else ""
+    return " | ".join((handle.backend, handle.name, handle.description, driver, llama_cpp.__version__))
+
+
+def _usable(handles: Sequence[registry.Handle]) -> list[registry.Handle]:
+    """Those that llama.cpp would use, in its order: servers, then cards, and an integrated GPU only without a card."""
+    by_kind = {kind: [handle for handle in handles if handle.kind == kind] for kind in ("rpc", "gpu", "igpu")}
+    return by_kind["rpc"] + (by_kind["gpu"] or by_kind["igpu"])
+
+
+def _chosen(handles: list[registry.Handle], limits: Sequence[Limit] | None) -> list[registry.Handle]:
+    if limits is None:
+        return handles
+    names = {handle.name.lower(): handle for handle in handles}
+    wanted = [limit.name.lower() for limit in limits if limit.name.lower() not in {"cpu", "none"}]
+    there = ", ".join(handle.name for handle in handles) or "only the CPU"
+    for name in wanted:
+        if name not in names:
+            raise InvalidRequestError(
+                f"There is no device {name.upper()} that layers can go to ({there}): see `localqwen devices`."
+            )
+    return [names[name] for name in wanted]
+
+
+def _speed(notebook: Notebook, handle: registry.Handle, threads: int, *, measure: bool) -> Speed:
+    key = f"{identity(handle)} | {threads}" if handle.kind == "cpu" else identity(handle)
+    known = notebook.get(SPEEDS, key)
+    if isinstance(known, list) and len(known) == 4:
+        return Speed(*known)
+    if not measure:
+        return UNKNOWN[handle.kind]
+    rows = bandwidth.ROWS
+    if handle.kind == "rpc":
+        rows //= 8  # they have to go through the network
+    elif handle.kind == "cpu" and available_memory() > ROOMY:
+        rows *= 4  # a server's cache is larger than a card's
+    try:
+        speed = bandwidth.measure(handle, threads, rows)
+    except bandwidth.MeasuringError as error:
+        log.warning("%s", error)
+        return UNKNOWN[handle.kind]
+    notebook.put(SPEEDS, key, [speed.read, speed.compute, speed.upload, speed.latency])
+    return speed

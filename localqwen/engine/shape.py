@@ -1,0 +1,64 @@
+"""What a model takes, by formula. Pure: sizes are in bytes and handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localqwen.plan import KvType
+
+# Bytes of a block of 32 values in the KV cache: q8_0 and q4_0 add a scale of two bytes to each.
+KV_BLOCK_BYTES: dict[KvType, int] = {"f16": 64, "q8_0": 34, "q4_0": 18}
+KV_BLOCK = 32
+CELLS = 256  # llama.cpp rounds contexts up to this
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The figures of a model that decide about memory and speed.
+
+    ``layer_bytes`` are the weights of each transformer block, ``layer_reads`` what one token reads of them (of a
+    mixture of experts, only the chosen ones); ``output_bytes`` and ``input_bytes`` the two embedding matrices, the
+    same one where it is tied. The rest is as in ``config.json``; ``kv_width`` is K's (and V's) width of all KV heads.
+    """
+
+    layer_bytes: tuple[int, ...]
+    layer_reads: tuple[int, ...]
+    output_bytes: int
+    input_bytes: int
+    tied: bool
+    hidden: int
+    feed_forward: int
+    kv_width: int
+
+    @property
+    def layers(self) -> int:
+        """How many transformer blocks there are."""
+        return len(self.layer_bytes)
+
+    @property
+    def weights(self) -> int:
+        """All weights, each counted once."""
+        return sum(self.layer_bytes) + self.input_bytes + (0 if self.tied else self.output_bytes)
+
+    def kv_bytes(self, context: int, kind: KvType = "f16") -> int:
+        """K and V of ``context`` tokens in one layer."""
+        return kv_bytes(self.kv_width, kind) * rounded(context)
+
+    def compute_bytes(self, context: int, ubatch: int) -> int:
+        """About what one ubatch's activations take on a device, with flash attention and logits for a few tokens.
+
+        Three vectors of the feed-forward's width and four of the model's per token in f32, and the attention mask in
+        f16. llama.cpp allocates 269 MiB on a CPU for Qwen2-72B at 32768 tokens and a ubatch of 512, and this says 269;
+        GPUs that take turns allocate up to three times that, so it is a lower bound.
+        """
+        return ubatch * (4 * (3 * self.feed_forward + 4 * self.hidden) + 2 * rounded(context))
+
+
+def kv_bytes(width: int, kind: KvType) -> int:
+    """K and V of one token in one layer."""
+    return 2 * width * KV_BLOCK_BYTES[kind] // KV_BLOCK
+
+
+def rounded(cells: int) -> int:
+    """So many cells as llama.cpp makes of it."""
+    return -(-cells // CELLS) * CELLS

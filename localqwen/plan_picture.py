@@ -1,0 +1,76 @@
+"""A plan as lines of text, for the command line and the chat. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from localqwen.plan import Plan, Share
+
+WIDTH = 40
+PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░", "driver"), ("·", "free"))
+KINDS = {"cpu": "CPU", "gpu": "GPU", "igpu": "integrated GPU", "rpc": "other machine", "accel": "accelerator"}
+
+
+def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]:
+    """A bar for each device, what lies where, how fast that is expected to be, and why it is not faster.
+
+    ``taken`` are the bytes that devices really gave, once the model is loaded.
+    """
+    yield (
+        f"{plan.model}: {plan.context} tokens of context, {plan.kv_type} KV cache, ubatch {plan.ubatch}, "
+        f"{plan.threads} threads" + (", every layer split over the cards" if plan.split_mode == "tensor" else "")
+    )
+    yield ""
+    name_width = max(len(share.device) for share in plan.shares)
+    for share in plan.shares:
+        yield f"{share.device:<{name_width}}  {_bar(share)}  {_gib(share.used)} of {_gib(share.free)} GiB"
+        yield f"{'':<{name_width}}  {share.description}: {_layers(share, plan)}"
+        sizes = (("weights", share.weights), ("KV cache", share.kv), ("activations", share.compute))
+        yield f"{'':<{name_width}}  " + ", ".join(f"{name} {_mib(size)}" for name, size in sizes if size)
+        if taken and (real := taken.get(share.device)):
+            yield f"{'':<{name_width}}  took {_mib(real)}, planned were {_mib(share.used)}"
+    if plan.draft_device:
+        yield f"The draft model goes to {plan.draft_device}."
+    yield ""
+    yield "  ".join(f"{mark} {name}" for mark, name in PARTS)
+    yield ""
+    counted = "counted by llama.cpp" if plan.exact else "by formula"
+    yield (f"Expected: prefill {plan.prefill:,.0f} tok/s, decode {plan.decode:,.1f} tok/s. Bytes are {counted}.")
+    yield from plan.why
+    if plan.help:
+        yield "What would help:"
+        yield from (f"- {line}" for line in plan.help)
+
+
+def _bar(share: Share) -> str:
+    """The device's memory, a part for each use; what is there at all gets at least one mark."""
+    whole = max(share.free, share.used, 1)
+    rest = share.rest
+    text = ""
+    for (mark, _), size in zip(PARTS, (share.weights, share.kv, share.compute, rest), strict=False):
+        cells = round(size / whole * WIDTH)
+        text += mark * (max(1, cells) if size else 0)
+    return f"{text[:WIDTH]:{PARTS[-1][0]}<{WIDTH}}"
+
+
+def _layers(share: Share, plan: Plan) -> str:
+    parts = []
+    if share.kind == "cpu":
+        parts.append("token embedding")
+    if share.layers:
+        parts.append(
+            f"layers {share.first} to {share.first + share.layers - 1}" if share.layers > 1 else f"layer {share.first}"
+        )
+    if share.output:
+        parts.append("output")
+    if plan.split_mode == "tensor" and share.kind != "cpu":
+        return f"a part of each of the {plan.layers} layers"
+    return ", ".join(parts)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

@@ -1,0 +1,115 @@
+"""Planning from the command line, with the real demo model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from localqwen.cli import cli
+from localqwen.plan import Plan
+
+
+@pytest.mark.usefixtures("demo_home")
+def test_a_plan_is_drawn() -> None:
+    result = CliRunner().invoke(cli, ["plan", "demo"])
+    assert result.exit_code == 0, result.output
+    assert "8192 tokens of context, f16 KV cache" in result.output
+    assert "token embedding, layers 0 to 29, output" in result.output
+    assert "counted by llama.cpp" in result.output
+    assert "the CPU has all layers" in result.output
+
+
+@pytest.mark.usefixtures("demo_home")
+def test_pinned_options_are_kept() -> None:
+    pinned = ["--ctx", "1024", "--kv-type", "q8_0", "--ubatch", "128", "--threads", "1"]
+    result = CliRunner().invoke(cli, ["plan", "demo", "--json", *pinned])
+    plan = Plan.from_json(json.loads(result.output))
+    assert (plan.context, plan.kv_type, plan.ubatch, plan.threads) == (1024, "q8_0", 128, 1)
+    assert plan.shares[-1].kv == 1024 * 30 * 2 * 192 * 34 // 32
+
+
+@pytest.mark.usefixtures("demo_home")
+def test_the_whole_window() -> None:
+    result = CliRunner().invoke(cli, ["plan", "demo", "--json", "--ctx", "max"])
+    assert json.loads(result.output)["context"] == 8192 * 4
+
+
+@pytest.mark.usefixtures("demo_home")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--ctx", "few"], "few is no context"),
+        (["--ctx", "3"], "3 is no context"),
+        (["--kv-type", "q2"], "q2"),
+        (["--devices", "CUDA0:much"], "NAME:GIB"),
+        (["--devices", "CUDA0"], "no device CUDA0"),
+        (["--tensor-split", "a,b"], "no tensor split"),
+        (["--tensor-split", "0,0"], "no tensor split"),
+        (["--rpc", "nowhere"], "HOST:PORT"),
+        (["--devices", "CPU:0.01"], "GB of memory"),
+    ],
+)
+def test_bad_options_get_one_sentence(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(cli, ["plan", "demo", *options])
+    assert result.exit_code != 0
+    assert words in result.output + str(result.exception)
+
+
+def test_devices_are_listed_with_their_speed() -> None:
+    result = CliRunner().invoke(cli, ["devices", "--json"])
+    host = json.loads(result.output)[-1]
+    assert host["kind"] == "cpu"
+    assert host["free"] > 0
+    assert host["speed"]["read"] > 1e8
+    assert "GB/s" in CliRunner().invoke(cli, ["devices"]).output
+
+
+@pytest.mark.usefixtures("demo_home")
+def test_bench_measures_and_the_next_plan_expects_it() -> None:
+    options = ["--ctx", "512", "--prompt", "64", "--tokens", "8", "--repeat", "1", "--json"]
+    first = json.loads(CliRunner().invoke(cli, ["bench", "demo", *options]).output)
+    assert first["decode"] > 0
+    plan = json.loads(CliRunner().invoke(cli, ["plan", "demo", "--ctx", "512", "--json"]).output)
+    assert plan["decode"] == pytest.approx(first["decode"], rel=1e-6)
+    assert plan["prefill"] == pytest.approx(first["prefill"], rel=1e-6)
+
+
+@pytest.mark.usefixtures("demo_home")
+def test_a_bench_that_does_not_fit_is_refused() -> None:
+    result = CliRunner().invoke(cli, ["bench", "demo", "--ctx", "512", "--prompt", "600"])
+    assert "larger --ctx" in str(result.exception)
+
+
+def test_the_doctor_finds_this_installation_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
+    assert "backends" in result.output
+    assert "Plans are counted by llama.cpp" in result.output
+    assert "BAD" not in result.output
+    assert result.return_value == 0
+
+
+def test_the_doctor_names_the_remedy_for_a_build_without_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 550.54.14'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    result = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
+    assert result.return_value == 1
+    assert "built without CUDA" in result.output
+    assert "install.py" in result.output
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("exit 9", "finds no card"), ("echo 'Tesla K80, 470.10'", "driver 470.10 is too old")],
+)
+def test_the_doctor_on_drivers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, words: str) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\n{script}\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert words in CliRunner().invoke(cli, ["doctor"], standalone_mode=False).output
