@@ -19,7 +19,8 @@ class Share:
     """What lies on one device, in bytes.
 
     Layers are ``first`` to ``first + layers - 1``; with ``output``, the output matrix too, which llama.cpp counts as a
-    layer. ``rest`` is what the driver takes besides, and ``free`` what could be used.
+    layer. ``rest`` is what the driver takes besides, ``draft`` what a draft model takes, and ``free`` what
+    could be used.
     """
 
     device: str
@@ -33,11 +34,12 @@ class Share:
     compute: int
     rest: int
     free: int
+    draft: int = 0
 
     @property
     def used(self) -> int:
         """All that is taken."""
-        return self.weights + self.kv + self.compute + self.rest
+        return self.weights + self.kv + self.compute + self.rest + self.draft
 
     @property
     def count(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from localqwen.plan import Plan, Share
 
 WIDTH = 40
-PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░", "driver"), ("·", "free"))
+PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░", "driver, draft model"), ("·", "free"))
 KINDS = {"cpu": "CPU", "gpu": "GPU", "igpu": "integrated GPU", "rpc": "other machine", "accel": "accelerator"}
 
 
@@ -25,7 +25,12 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
     for share in plan.shares:
         yield f"{share.device:<{name_width}}  {_bar(share)}  {_gib(share.used)} of {_gib(share.free)} GiB"
         yield f"{'':<{name_width}}  {share.description}: {_layers(share, plan)}"
-        sizes = (("weights", share.weights), ("KV cache", share.kv), ("activations", share.compute))
+        sizes = (
+            ("weights", share.weights),
+            ("KV cache", share.kv),
+            ("activations", share.compute),
+            ("draft model", share.draft),
+        )
         yield f"{'':<{name_width}}  " + ", ".join(f"{name} {_mib(size)}" for name, size in sizes if size)
         if taken and (real := taken.get(share.device)):
             yield f"{'':<{name_width}}  took {_mib(real)}, planned were {_mib(share.used)}"
@@ -45,7 +50,7 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
 def _bar(share: Share) -> str:
     """The device's memory, a part for each use; what is there at all gets at least one mark."""
     whole = max(share.free, share.used, 1)
-    rest = share.rest
+    rest = share.rest + share.draft
     text = ""
     for (mark, _), size in zip(PARTS, (share.weights, share.kv, share.compute, rest), strict=False):
         cells = round(size / whole * WIDTH)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
+WHOLE_WINDOW = "max"
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -31,7 +33,7 @@ class ServeOptions:
             if isinstance(value, bool):
                 parts.append(f"--{option}" if value else f"--no-{option}")
             elif value is not None:
-                parts += [f"--{option}", str(value)]
+                parts += [f"--{option}", WHOLE_WINDOW if (name, value) == ("ctx", 0) else str(value)]
         return parts
 
     @property

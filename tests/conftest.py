@@ -29,9 +29,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, measured: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, measured: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ``LOCALQWEN_HOME`` of its own, so that no test sees or touches the user's models and conversations."""
-    folder = tmp_path / "home"
+    folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LOCALQWEN_HOME", str(folder))
     planner = paths.planner_path()
     planner.parent.mkdir(parents=True)

@@ -56,4 +56,5 @@ def command(
             f"{share.device}: planned {share.used / 2**20:,.0f} MiB, took {taken[share.device] / 2**20:,.0f} MiB"
         )
     for name, expected, real in (("prefill", plan.prefill, prefill), ("decode", plan.decode, decode)):
-        click.echo(f"{name}: {real:,.1f} tok/s, {real / expected:.0%} of the {expected:,.1f} that were expected")
+        told = f"after {depth} tokens" if depth else f"{real / expected:.0%} of the {expected:,.1f} that were expected"
+        click.echo(f"{name}: {real:,.1f} tok/s, {told}")

@@ -27,7 +27,7 @@ def command(rpc: str | None, *, as_json: bool) -> None:
     from localqwen.engine.inventory import take_inventory
     from localqwen.engine.notebook import Notebook
 
-    registry.add_rpc_servers(rpc.split(",") if rpc else ())
+    registry.add_rpc_servers(part.strip() for part in rpc.split(",")) if rpc else None
     inventory = take_inventory(Notebook(paths.planner_path()))
     found = (*inventory.devices, inventory.cpu)
     if as_json:

@@ -30,7 +30,7 @@ def engine_options(options: ServeOptions) -> EngineOptions:
         tensor_split=parse_split(options.tensor_split) if options.tensor_split else None,
         split_mode=next((mode for mode in SPLIT_MODES if mode == options.split_mode), None),
         devices=parse_limits(options.devices) if options.devices else None,
-        rpc=tuple(options.rpc.split(",")) if options.rpc else (),
+        rpc=tuple(part.strip() for part in options.rpc.split(",")) if options.rpc else (),
     )
 
 
@@ -55,6 +55,6 @@ def parse_split(text: str) -> tuple[float, ...]:
         parts = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
-    if not all(0 <= part < float("inf") for part in parts) or not sum(parts):
+    if not all(part >= 0 for part in parts) or not 0 < sum(parts) < float("inf"):
         raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.")
     return parts

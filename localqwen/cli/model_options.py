@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from localqwen.plan import KV_TYPES, SPLIT_MODES
-from localqwen.serve_options import ServeOptions
+from localqwen.serve_options import WHOLE_WINDOW, ServeOptions
 
 _OPTIONS = (
     click.option(
@@ -89,7 +89,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _checked_context(text: str | None) -> int | None:
     if text is None:
         return None
-    if text in {"max", "0"}:
+    if text == WHOLE_WINDOW:
         return 0
     if text.isascii() and text.isdigit() and int(text) >= LEAST_CONTEXT:
         return int(text)

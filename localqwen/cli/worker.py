@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 
@@ -49,6 +50,7 @@ def command(listen: str, devices: str | None, threads: int | None, *, insecure: 
     click.echo(LOUD, err=True)
     click.echo(f"Lending {', '.join(handle.name for handle in lent)} on {listen}; Ctrl-C ends it.", err=True)
     sys.stderr.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # llama.cpp never comes back to Python to hear of it
     registry.serve_rpc(listen, threads or physical_cores(), lent)
     raise LocalqwenError(f"The worker could not listen on {listen}: choose another port.")
 

@@ -6,6 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
+import llama_cpp.llama_cpp as llama
+
 from localqwen.engine.context import Batch, Context, ContextOptions
 from localqwen.engine.model import Model
 from localqwen.engine.planner import Planner, Solution
@@ -36,11 +38,13 @@ def bench(  # noqa: PLR0917 - what a benchmark is described by
                 batch.clear()
                 batch.add(0, ids[at : min(at + at_once, start + count)], at, 1)
                 context.decode(batch)
+            llama.llama_synchronize(context.handle)  # a GPU is still at it
             return count / (time.perf_counter() - began)
 
         try:
             context.warm_up()
             taken = planner.loaded(plan)
+            llama.llama_synchronize(context.handle)
             if depth:
                 run(0, depth, plan.ubatch)
             prefills, decodes = [], []

@@ -16,6 +16,7 @@ from localqwen.engine.devices import available_memory
 REINSTALL = "run `python3 install.py` again in the folder of localqwen, which builds llama.cpp anew"
 OLDEST_DRIVER = 525  # the first for CUDA 12, which llama.cpp's kernels are built with
 LEAST_DISK = 1 << 30
+ANSWER_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,11 @@ def _nvidia(backends: list[str], seen: list[str]) -> Iterator[Finding]:
     if not shutil.which("nvidia-smi"):
         return
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        yield Finding(False, f"nvidia-smi does not answer within {ANSWER_SECONDS} s: a card may be gone; restart.")
+        return
     lines = [line for line in done.stdout.splitlines() if "," in line]
     if done.returncode or not lines:
         yield Finding(False, "nvidia-smi finds no card: install NVIDIA's driver, or restart after an update of it.")

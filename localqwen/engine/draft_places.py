@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import Inventory
 
 GUESSES, ACCEPTED = 4, 2.4  # tokens a draft model guesses at a time, and of these those that hold
-CONTEXT, UBATCH = 32768, 512  # what is reserved for where nothing else is asked for
+UBATCH = 512
 
 
-def draft_places(inventory: Inventory, draft: Path | None, context: int | None) -> list[tuple[Inventory, str | None]]:
-    """What is left for the model when the draft lies on each device that has room for it, and that device's name."""
+@dataclass(frozen=True, slots=True)
+class DraftPlace:
+    """What is ``left`` of the devices when a draft model takes the bytes ``needed`` of the one named ``device``."""
+
+    left: Inventory
+    device: str | None = None
+    needed: int = 0
+
+
+def draft_places(inventory: Inventory, draft: Path | None, context: int) -> list[DraftPlace]:
+    """Each device that has room for the draft model, the CPU last; without a draft, one place that takes nothing."""
     if draft is None:
-        return [(inventory, None)]
-    needed = draft_bytes(draft, context or CONTEXT)
-    places: list[tuple[Inventory, str | None]] = []
+        return [DraftPlace(inventory)]
+    needed = draft_bytes(draft, context)
+    places = []
     for device in inventory.devices:
         if device.usable > needed:
             less = tuple(
                 replace(other, free=other.free - needed) if other is device else other for other in inventory.devices
             )
-            places.append((replace(inventory, devices=less), device.name))
+            places.append(DraftPlace(replace(inventory, devices=less), device.name, needed))
     cpu = replace(inventory.cpu, free=inventory.cpu.free - needed)
-    return [*places, (replace(inventory, cpu=cpu), inventory.cpu.name)]
+    return [*places, DraftPlace(replace(inventory, cpu=cpu), inventory.cpu.name, needed)]
 
 
 def draft_bytes(draft: Path, context: int) -> int:

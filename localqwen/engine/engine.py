@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -45,6 +46,10 @@ class Failed:
 
     error: LocalqwenError
 
+
+# In llama.cpp's words.
+NO_MEMORY = re.compile(r"out of memory|alloc|cudaGraphInstantiate", re.IGNORECASE)
+RAM = re.compile(r"\bCPU\w* buffer|ggml_aligned_malloc")
 
 State: TypeAlias = Loading | Ready | Failed
 
@@ -247,15 +252,20 @@ class Engine:
 
 
 def _died(planner: Planner, plan: Plan, sentence: str) -> None:
-    # An RPC server that was ended by somebody has nothing to do with the plan.
-    if (device := _device_at_fault(plan, sentence)) is not None and ("CUDA" in sentence or "memory" in sentence):
+    # What else ends the process, as an RPC server that was ended by somebody, has nothing to do with the plan.
+    if NO_MEMORY.search(sentence) and (device := _device_at_fault(plan, sentence)) is not None:
         planner.died(plan, device)
 
 
 def _device_at_fault(plan: Plan, text: str) -> str | None:
-    """The device of a plan that llama.cpp says had too little memory; the fullest one where it does not say."""
+    """The device of a plan that llama.cpp says had too little memory; the fullest one where it does not say.
+
+    ``None`` if it was none of them.
+    """
+    if RAM.search(text):
+        return None
     for share in plan.devices:
-        if share.device in text:
+        if re.search(rf"\b{re.escape(share.device)}\b", text):
             return share.device
     fullest = min(plan.devices, key=lambda share: share.free - share.used, default=None)
     return fullest.device if fullest is not None else None

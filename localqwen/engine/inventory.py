@@ -73,7 +73,8 @@ def take_inventory(
         free, total = handle.memory()
         unlimited.append(free)
         speed = _speed(notebook, handle, threads, measure=measure)
-        rest = notebook.get(RESTS, identity(handle)) or (CUDA_REST if handle.backend == "CUDA" else 0)
+        takes = handle.backend == "CUDA" or handle.kind == "rpc"  # nobody tells what is behind a server
+        rest = notebook.get(RESTS, identity(handle)) or (CUDA_REST if takes else 0)
         device = Device(handle.name, handle.description, handle.backend, handle.kind, free, total, rest, speed)
         limit = most.get(handle.name.lower())
         devices.append(device if limit is None else replace(device, free=min(free, limit)))
@@ -84,6 +85,13 @@ def take_inventory(
     speed = _speed(notebook, host, threads, measure=measure)
     cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
     return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
+
+
+def note_speed(notebook: Notebook, handle: registry.Handle | None, threads: int | None, speed: Speed) -> None:
+    """Note what a whole model has shown of a device; ``None`` is the CPU with so many threads."""
+    if handle is None:
+        handle = next(one for one in registry.handles() if one.kind == "cpu")
+    _put(notebook, _speed_key(handle, threads or physical_cores()), speed)
 
 
 def identity(handle: registry.Handle) -> str:
@@ -102,7 +110,7 @@ def _chosen(handles: list[registry.Handle], limits: Sequence[Limit] | None) -> l
     if limits is None:
         return handles
     names = {handle.name.lower(): handle for handle in handles}
-    wanted = [limit.name.lower() for limit in limits if limit.name.lower() not in {"cpu", "none"}]
+    wanted = list(dict.fromkeys(limit.name.lower() for limit in limits if limit.name.lower() not in {"cpu", "none"}))
     there = ", ".join(handle.name for handle in handles) or "only the CPU"
     for name in wanted:
         if name not in names:
@@ -113,8 +121,7 @@ def _chosen(handles: list[registry.Handle], limits: Sequence[Limit] | None) -> l
 
 
 def _speed(notebook: Notebook, handle: registry.Handle, threads: int, *, measure: bool) -> Speed:
-    key = f"{identity(handle)} | {threads}" if handle.kind == "cpu" else identity(handle)
-    known = notebook.get(SPEEDS, key)
+    known = notebook.get(SPEEDS, _speed_key(handle, threads))
     if isinstance(known, list) and len(known) == 4:
         return Speed(*known)
     if not measure:
@@ -129,5 +136,13 @@ def _speed(notebook: Notebook, handle: registry.Handle, threads: int, *, measure
     except bandwidth.MeasuringError as error:
         log.warning("%s", error)
         return UNKNOWN[handle.kind]
-    notebook.put(SPEEDS, key, [speed.read, speed.compute, speed.upload, speed.latency])
+    _put(notebook, _speed_key(handle, threads), speed)
     return speed
+
+
+def _put(notebook: Notebook, key: str, speed: Speed) -> None:
+    notebook.put(SPEEDS, key, [speed.read, speed.compute, speed.upload, speed.latency])
+
+
+def _speed_key(handle: registry.Handle, threads: int) -> str:
+    return f"{identity(handle)} | {threads}" if handle.kind == "cpu" else identity(handle)

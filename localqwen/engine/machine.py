@@ -49,6 +49,11 @@ class Device:
         return max(0, self.free - self.rest)
 
     @property
+    def shares_ram(self) -> bool:
+        """Whether its memory is the CPU's."""
+        return self.kind in {"cpu", "igpu"} or self.backend in {"MTL", "Metal"}
+
+    @property
     def offloads(self) -> bool:
         """Whether llama.cpp copies the weights of CPU layers here to compute a long batch."""
         return self.kind == "gpu"

@@ -40,4 +40,4 @@ class EngineOptions:
     def for_planner(self) -> PlanOptions:
         """What of it concerns the plan."""
         wishes = Wishes(self.context, self.kv_type, self.ubatch, self.gpu_layers, self.tensor_split, self.split_mode)
-        return PlanOptions(wishes, self.threads, self.devices, self.rpc, self.draft, self.yarn != "off")
+        return PlanOptions(wishes, self.threads, self.devices, self.rpc, self.draft, self.yarn)

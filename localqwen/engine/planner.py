@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import json
-import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import llama_cpp
 
+from localqwen import __version__
 from localqwen.engine import probe, registry
+from localqwen.engine.calibration import calibrated
 from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.draft_places import draft_layers, draft_places, seconds_with_draft
-from localqwen.engine.explain import explained, too_large
+from localqwen.engine.draft_places import DraftPlace, draft_layers, draft_places, seconds_with_draft
+from localqwen.engine.explain import check_pins, explained, too_large
 from localqwen.engine.gguf_file import parts, read_shape
-from localqwen.engine.inventory import RESTS, Inventory, Limit, identity, take_inventory
+from localqwen.engine.inventory import CUDA_REST, RESTS, Inventory, Limit, identity, note_speed, take_inventory
 from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
 from localqwen.engine.placement import Placement
-from localqwen.engine.rope import Rope
-from localqwen.engine.search import Search
+from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
+from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
-from localqwen.errors import InvalidRequestError
+from localqwen.engine.speed import Work
+from localqwen.errors import InvalidModelError
 from localqwen.plan import Plan, Share
 
-PLANS, SHORT, AVOIDED, FACTORS, LOADS = "plans", "short", "avoided", "factors", "loads"
+PLANS, SHORT, AVOIDED, LOADS = "plans", "short", "avoided", "loads"
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
+MOST_REST = 256 << 20
+REMEMBERED_SECONDS = 24 * 3600.0
 SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or these bytes
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class PlanOptions:
     limits: tuple[Limit, ...] | None = None
     rpc: tuple[str, ...] = ()
     draft: Path | None = None
-    stretched: bool = True  # whether YaRN may take the context beyond the native window
+    yarn: YarnMode = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Planner:
         plan = self._known(inventory)
         if plan is None:
             plan = self._searched(inventory)
-            self._notebook.put(PLANS, self._key(inventory), plan.as_json())
+            free = {device.name: device.free for device in (*inventory.devices, inventory.cpu)}
+            self._notebook.put(PLANS, self._key(inventory), {"plan": plan.as_json(), "free": free})
         return self._carried_out(plan)
 
     def out_of_memory(self, plan: Plan, device: str) -> None:
@@ -111,7 +115,7 @@ class Planner:
         key = self._short_key(device)
         more = max(0, share.free - share.used) + layer
         self._notebook.remove(PLANS, self._key(self._corrected(self.inventory)))
-        self._notebook.put(SHORT, key, (self._notebook.get(SHORT, key) or 0) + more)
+        self._notebook.put(SHORT, key, [self._short(device) + more, time.time()])
 
     def died(self, plan: Plan, device: str) -> None:
         """llama.cpp is about to end the process while it loads ``plan``, as it does when a driver has no memory left.
@@ -125,50 +129,62 @@ class Planner:
     def loaded(self, plan: Plan) -> dict[str, int]:
         """It was loaded: note, and return, what it took on each device, by what is free there now."""
         inventory = self.inventory
-        known = zip(inventory.handles, inventory.devices, inventory.unlimited, strict=True)
-        before = {handle.name: (handle, device, free) for handle, device, free in known}
+        before = {
+            handle.name: (handle, free) for handle, free in zip(inventory.handles, inventory.unlimited, strict=True)
+        }
         taken = {}
         for share in plan.devices:
-            handle, device, free = before[share.device]
+            handle, free = before[share.device]
             used = free - handle.memory()[0]
             taken[share.device] = used
-            if handle.backend == "CUDA" and plan.exact:
-                rest = used - share.used + share.rest
-                if 0 <= rest <= 1 << 30:
-                    self._notebook.put(RESTS, identity(handle), max(device.rest, rest))
+            rest = used - share.used + share.rest
+            # Beyond that it is another program's doing, or the draft model's.
+            if handle.backend == "CUDA" and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
+                self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
         record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
         self._notebook.put(LOADS, self._identity(), record)
         return taken
 
     def measured(self, plan: Plan, prefill: float, decode: float) -> None:
-        """A benchmark's tokens per second, by which later predictions for these devices are scaled."""
-        factors = self._notebook.get(FACTORS, self._devices_key(plan)) or [1.0, 1.0]
-        new = [factors[0] * prefill / plan.prefill, factors[1] * decode / plan.decode]
-        self._notebook.put(FACTORS, self._devices_key(plan), new)
-        self._notebook.remove(PLANS, self._key(self._corrected(self.inventory)))
+        """A benchmark's tokens per second: the devices' speeds become such that the cost model says the same."""
+        inventory = self.inventory
+        work = Work(read_shape(self._path), plan.context, plan.kv_type, plan.ubatch)
+        used = {share.device for share in plan.devices if share.count}
+        devices = [device for device in inventory.devices if device.name in used]
+        counts = [plan.shares[-1].count, *(share.count for share in plan.devices if share.count)]
+        if plan.split_mode == "layer":
+            for device, speed in calibrated(work, inventory.cpu, devices, counts, prefill, decode).items():
+                handle = next((one for one in inventory.handles if one.name == device), None)
+                note_speed(self._notebook, handle, self._options.threads, speed)
+            self.look_again()
 
     def _searched(self, inventory: Inventory) -> Plan:
-        shape = read_shape(self._path)
+        wishes = self._options.wishes
         with Model.open(self._path) as facts:
             native = facts.window.native
-            longest = facts.window.longest if self._options.stretched else native
-        wishes = self._options.wishes
-        if not inventory.devices and wishes.gpu_layers:
-            raise InvalidRequestError("No GPU that llama.cpp can use was found: leave out --gpu-layers.")
+            scaling = rope_for(wishes.context or 1, facts.window, self._options.yarn)  # refuses what cannot be
+            longest = facts.window.longest if self._options.yarn == "auto" else capacity(scaling, facts.window)
+        shape = read_shape(self._path)
+        check_pins(wishes, inventory.devices)
         best: tuple[float, Plan] | None = None
-        for reserved, where in draft_places(inventory, self._options.draft, wishes.context):
-            tensors = not self._notebook.get(AVOIDED, self._identity())
-            search = Search(shape, reserved.devices, reserved.cpu, wishes, native, longest, tensors)
-            found = search.best(lambda candidate, search=search: self._count(inventory, candidate))  # type: ignore[misc]
+        tensors = not self._notebook.get(AVOIDED, self._identity())
+        context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
+
+        def count(candidate: Candidate) -> Sequence[Bytes] | None:
+            return self._count(inventory, candidate)
+
+        for place in draft_places(inventory, self._options.draft, context):
+            search = Search(shape, place.left.devices, place.left.cpu, wishes, native, longest, tensors)
+            found = search.best(count)
             if found is None:
                 continue
-            plan = self._made(inventory, shape, found, where)
+            plan = self._made(inventory, shape, found, place)
             plan = explained(plan, shape, search, found)
-            cost = seconds_with_draft(1 / plan.decode, inventory, self._options.draft, where)
+            cost = seconds_with_draft(1 / plan.decode, inventory, self._options.draft, place.device)
             if best is None or cost < best[0]:
                 best = cost, plan
         if best is None:
-            raise too_large(self._path.name, Search(shape, inventory.devices, inventory.cpu, wishes, native, longest))
+            raise too_large(self._path.name, search, count)
         return best[1]
 
     def _count(self, inventory: Inventory, candidate: Candidate) -> Sequence[Bytes] | None:
@@ -186,20 +202,24 @@ class Planner:
         nothing = Bytes(0, 0, 0)
         return [*(by_name.get(handle.name, nothing) for handle in inventory.handles), counted[-1]]
 
-    def _made(self, inventory: Inventory, shape: Shape, found: Found, draft_device: str | None) -> Plan:
+    def _made(self, inventory: Inventory, shape: Shape, found: Found, place: DraftPlace) -> Plan:
         candidate, key = found.candidate, found.candidate.key
         shares = []
+
+        def share(device: Device, first: int, count: int, part: Bytes) -> Share:
+            has_output = first + count > shape.layers
+            draft = place.needed if device.name == place.device else 0
+            return _share(device, first, count - has_output, part, draft, output=has_output)
+
         start = candidate.counts[0]
         for device, count, part in zip(inventory.devices, candidate.counts[1:], found.bytes, strict=False):
-            if count:
-                has_output = start + count > shape.layers
-                shares.append(_share(device, start, count - has_output, part, output=has_output))
+            if count or device.name == place.device:
+                shares.append(share(device, start, count, part))
             start += count
         on_cpu = candidate.counts[0]
-        has_output = on_cpu > shape.layers
-        shares.append(_share(inventory.cpu, 0, on_cpu - has_output, found.bytes[-1], output=has_output))
+        shares.append(share(inventory.cpu, 0, on_cpu, found.bytes[-1]))
         threads = self._options.threads or (physical_cores() if on_cpu else min(IDLE_THREADS, physical_cores()))
-        plan = Plan(
+        return Plan(
             model=self._path.name,
             layers=shape.layers,
             context=key.context,
@@ -211,10 +231,8 @@ class Planner:
             prefill=1 / candidate.prefill,
             decode=1 / candidate.decode,
             exact=found.exact,
-            draft_device=draft_device,
+            draft_device=place.device,
         )
-        prefill, decode = self._notebook.get(FACTORS, self._devices_key(plan)) or (1.0, 1.0)
-        return replace(plan, prefill=plan.prefill * prefill, decode=plan.decode * decode)
 
     def _carried_out(self, plan: Plan) -> Solution:
         handles = {handle.name: handle for handle in self.inventory.handles}
@@ -228,11 +246,13 @@ class Planner:
 
     def _corrected(self, inventory: Inventory) -> Inventory:
         """Less the room that was found missing when this model was loaded before."""
-        devices = tuple(
-            replace(device, rest=device.rest + (self._notebook.get(SHORT, self._short_key(device.name)) or 0))
-            for device in inventory.devices
-        )
+        devices = tuple(replace(device, rest=device.rest + self._short(device.name)) for device in inventory.devices)
         return replace(inventory, devices=devices)
+
+    def _short(self, device: str) -> int:
+        """Bytes that a device was found to lack, of late: it may have been another program's doing."""
+        short, when = self._notebook.get(SHORT, self._short_key(device)) or (0, 0.0)
+        return int(short) if time.time() - when < REMEMBERED_SECONDS else 0
 
     def _known(self, inventory: Inventory) -> Plan | None:
         """An earlier plan for the same, if about as much memory is free as then."""
@@ -240,35 +260,43 @@ class Planner:
         if data is None:
             return None
         try:
-            plan = Plan.from_json(data)
-        except (TypeError, LookupError):
+            plan, then = Plan.from_json(data["plan"]), dict(data["free"])
+        except (TypeError, LookupError, ValueError):
             return None
-        devices = {device.name: device for device in (*inventory.devices, inventory.cpu)}
-        for share in plan.shares:
-            device = devices[share.device]
-            close = max(SAME[0] * share.free, SAME[1])
-            if share.used > device.free or abs(device.free - share.free) > close:
+        used = {share.device: share.used for share in plan.shares}
+        for device in (*inventory.devices, inventory.cpu):
+            before = then.get(device.name, -1)
+            if used.get(device.name, 0) > device.free or abs(device.free - before) > max(SAME[0] * before, SAME[1]):
                 return None
         return plan
 
     def _identity(self) -> str:
-        stats = [part.stat() for part in parts(self._path)]
-        return json.dumps([str(self._path), [[stat.st_size, stat.st_mtime_ns] for stat in stats]])
+        return _identity(self._path)
 
     def _key(self, inventory: Inventory) -> str:
         """Of a plan: file, build, wishes and devices."""
-        devices = [[device.name, device.description, device.rest] for device in inventory.devices]
-        return json.dumps([self._identity(), llama_cpp.__version__, repr(self._options), devices, inventory.cpu.rest])
+        devices = [
+            [device.name, device.description, device.rest, round(device.speed.read), round(device.speed.compute)]
+            for device in (*inventory.devices, inventory.cpu)
+        ]
+        draft = _identity(self._options.draft) if self._options.draft is not None else None
+        options = repr(self._options)
+        return json.dumps([self._identity(), draft, __version__, llama_cpp.__version__, options, devices])
 
     def _short_key(self, device: str) -> str:
         return f"{self._identity()} | {device}"
 
-    @staticmethod
-    def _devices_key(plan: Plan) -> str:
-        return json.dumps([[share.device, share.description] for share in plan.shares if share.count])
+
+def _identity(path: Path) -> str:
+    """Tells files apart. Raises :class:`InvalidModelError` for one that is not whole."""
+    try:
+        stats = [part.stat() for part in parts(path)]
+    except OSError as error:
+        raise InvalidModelError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    return json.dumps([str(path), [[stat.st_size, stat.st_mtime_ns] for stat in stats]])
 
 
-def _share(device: Device, first: int, layers: int, part: Bytes, *, output: bool) -> Share:
+def _share(device: Device, first: int, layers: int, part: Bytes, draft: int, *, output: bool) -> Share:
     return Share(
         device=device.name,
         description=device.description,
@@ -280,5 +308,6 @@ def _share(device: Device, first: int, layers: int, part: Bytes, *, output: bool
         kv=part.kv,
         compute=part.compute,
         rest=device.rest,
+        draft=draft,
         free=device.free,
     )

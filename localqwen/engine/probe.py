@@ -60,11 +60,10 @@ def count(
     if function is None:
         return None
     extra, model.use_extra_bufts = model.use_extra_bufts, False  # repacked weights would be left out of the host's row
-    rows, found = _Vector(), _Vector()
+    found = _Vector()
     numbers = [ctypes.c_uint32() for _ in range(3)]
     native.forget_errors()
-    function(
-        ctypes.byref(rows),
+    rows = function(
         os.fsencode(path),
         ctypes.byref(model),
         ctypes.byref(context),
@@ -100,7 +99,7 @@ def _function() -> Any:
                 function = getattr(ctypes.CDLL(str(folder / name)), _SYMBOL)
             except (OSError, AttributeError):
                 continue
-            function.restype = ctypes.c_void_p
+            function.restype = _Vector  # ctypes then returns it as the platform does, by whatever register
             return function
     return None
 

@@ -90,9 +90,9 @@ def check_rpc_server(endpoint: str, timeout: float = ANSWER_SECONDS) -> None:
             f"The RPC server {endpoint} does not answer within {timeout:g} s: it serves one program at a time, so end "
             "the other one, or check the address."
         ) from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise DeviceError(
-            f"The RPC server {endpoint} cannot be reached ({error.strerror or error}): start "
+            f"The RPC server {endpoint} cannot be reached ({getattr(error, 'strerror', None) or error}): start "
             f"`localqwen worker --listen {endpoint}` there, or check the address."
         ) from error
     version = tuple(answer[8:10])

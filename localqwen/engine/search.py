@@ -17,7 +17,7 @@ from itertools import accumulate
 from localqwen.engine.candidate import Bytes, Candidate, Count, Found, Key, Wishes
 from localqwen.engine.machine import Device
 from localqwen.engine.shape import Shape
-from localqwen.engine.speed import DEPTH, PROMPT_PER_ANSWER, TENSOR_EFFICIENCY, Work, helper_for
+from localqwen.engine.speed import DEPTH, PROMPT_PER_ANSWER, SYNC_SECONDS, TENSOR_EFFICIENCY, Work, helper_for
 from localqwen.plan import KvType
 
 UBATCHES = (128, 256, 512, 1024, 2048)
@@ -27,9 +27,11 @@ MUCH = 1.1  # a longer context may cost so many times what a shorter one does
 # A longer ubatch makes everybody wait longer for a stop or a turn, a rounder KV cache is less exact: both must earn it.
 PER_DOUBLING, PER_KV_TYPE = 1.02, 1.02
 COMMON_UBATCH = 512
-LOWER_BOUND = 0.9  # of what the formula says about activations
+# Of what the formula says about activations: a lower bound to begin with where llama.cpp will be asked, and on GPUs an
+# upper one where it cannot be.
+LOWER_BOUND, UPPER_BOUND = 0.9, 3.0
 TENSOR_MARGIN = 1.1  # llama.cpp cannot be asked what a split of tensors takes
-MOST_QUESTIONS = 24
+MOST_QUESTIONS = 16
 
 
 @dataclass
@@ -47,15 +49,21 @@ class Search:
     def __post_init__(self) -> None:
         self._extra: dict[Key, dict[int, int]] = {}
         self._solved: dict[Key, Candidate | None] = {}
+        self._asking = True
         self.questions = 0
 
     def best(self, count: Count) -> Found | None:
         """The fastest candidate that fits as counted, or ``None``."""
         while (candidate := self._pick()) is not None:
-            counted = count(candidate) if self.questions < MOST_QUESTIONS else None
-            self.questions += counted is not None
+            counted = count(candidate) if self._asking else None
             if counted is None:
-                return Found(candidate, tuple(self.estimate(candidate)), exact=False)
+                if candidate.key.split_mode == "tensor" or not self._asking:
+                    return Found(candidate, tuple(self.estimate(candidate)), exact=False)
+                self._stop_asking()
+                continue
+            self.questions += 1
+            if self.questions == MOST_QUESTIONS:
+                self._stop_asking()
             if self._fits(counted):
                 return Found(candidate, tuple(counted), exact=True)
             self._learn(candidate, counted)
@@ -83,7 +91,7 @@ class Search:
                         yield Key(context, kv, ubatch, "layer", full=False)
                         if self.devices:
                             yield Key(context, kv, ubatch, "layer", full=True)
-                    if wishes.split_mode != "layer" and kv == "f16" and self.tensors and self._alike():
+                    if kv == "f16" and self._may_split_tensors():
                         yield Key(context, kv, ubatch, "tensor", full=True)
 
     def estimate(self, candidate: Candidate) -> list[Bytes]:
@@ -112,6 +120,11 @@ class Search:
         kv = min(count, shape.layers) * shape.kv_bytes(key.context, key.kv_type)
         return Bytes(weights, kv, self._overhead(key, len(self.devices)))
 
+    def _stop_asking(self) -> None:
+        """Be careful from now on: what was a lower bound becomes an upper one."""
+        self._asking = False
+        self._solved.clear()
+
     def _pick(self) -> Candidate | None:
         """The best of the candidates as far as is known."""
         by_context: dict[int, Candidate] = {}
@@ -138,14 +151,20 @@ class Search:
         if not self._fits(self.estimate(candidate)):
             return None
         device, parts = self.devices[0], len(self.devices) * TENSOR_EFFICIENCY
-        late, early = (sum(work.decode(device, depth)) / parts for depth in (DEPTH, 0))
+        waiting = 2 * self.shape.layers * SYNC_SECONDS
+        late, early = (sum(work.decode(device, depth)) / len(self.devices) + waiting for depth in (DEPTH, 0))
         return self._candidate(key, counts, late, early, sum(work.prefill(device)) / parts)
 
     def _layers(self, key: Key, work: Work) -> Candidate | None:
+        """The better of what is best if a GPU computes the prompts of the CPU's layers, and if none does."""
+        helpers = {None, None if key.full else helper_for(self.devices)}
+        found = [counts for helper in helpers if (counts := self._best_counts(key, work, helper)) is not None]
+        return min((self.scored(key, counts) for counts in found), key=lambda one: one.score, default=None)
+
+    def _best_counts(self, key: Key, work: Work, helper: Device | None) -> tuple[int, ...] | None:
         total = self.shape.layers + 1
         on_cpu, fixed = self._pinned(total)
-        helper = helper_for(self.devices)
-        host = _Costs(work, self.cpu, helper if not key.full else None)
+        host = _Costs(work, self.cpu, helper)
         # best[i]: the least cost of the first i layers, and how many each device has of them.
         best: list[tuple[float, tuple[int, ...]] | None] = [None] * (total + 1)
         for count in on_cpu:
@@ -155,16 +174,20 @@ class Search:
             costs = _Costs(work, device)
             room = device.usable - self._overhead(key, at)
             wanted = fixed[at] if fixed is not None else None
-            best = [self._extended(best, end, costs, room, wanted) for end in range(total + 1)]
-        if (whole := best[total]) is None:
-            return None
-        _, counts = whole
-        return self.scored(key, counts)
+            # Room that the CPU's part leaves, by the CPU's layers, where both have the same memory.
+            left = [
+                self.cpu.usable - self._host(key, count).all - self._overhead(key, at)
+                for count in range(total + 1)
+                if device.shares_ram
+            ]
+            best = [self._extended(best, end, costs, room, wanted, left) for end in range(total + 1)]
+        return None if (whole := best[total]) is None else whole[1]
 
     def scored(self, key: Key, counts: tuple[int, ...]) -> Candidate:
         """A candidate of whole layers, whether it fits or not."""
         work = Work(self.shape, key.context, key.kv_type, key.ubatch)
-        return self._candidate(key, counts, *self._seconds(work, counts, helper_for(self.devices)))
+        used = [device for device, count in zip(self.devices, counts[1:], strict=True) if count]
+        return self._candidate(key, counts, *self._seconds(work, counts, helper_for(used)))
 
     def _extended(
         self,
@@ -173,6 +196,7 @@ class Search:
         costs: _Costs,
         room: int,
         wanted: int | None,
+        left: Sequence[int],
     ) -> tuple[float, tuple[int, ...]] | None:
         """The least cost of the first ``end`` layers when one more device may take the last of them."""
         found: tuple[float, tuple[int, ...]] | None = None
@@ -182,6 +206,8 @@ class Search:
                 break
             before = best[start]
             if before is None or (wanted is not None and count != wanted):
+                continue
+            if left and count and costs.bytes(start, end) > left[before[1][0]]:
                 continue
             cost = before[0] + costs.of(start, end)
             if found is None or cost < found[0]:
@@ -220,22 +246,30 @@ class Search:
     def _even(self, total: int) -> tuple[int, ...]:
         return split((1.0,) * len(self.devices), total, len(self.devices))
 
-    def _alike(self) -> bool:
-        first = self.devices[0] if self.devices else None
-        return len(self.devices) > 1 and all(
-            (device.kind, device.backend, device.description) == ("gpu", first.backend, first.description)
-            for device in self.devices
-            if first is not None
+    def _may_split_tensors(self) -> bool:
+        """Whether a split of tensors is in question; one that is asked for is, even if it failed before."""
+        wishes = self.wishes
+        pinned = wishes.tensor_split is not None or (
+            wishes.gpu_layers is not None and wishes.gpu_layers <= self.shape.layers
         )
+        wanted = wishes.split_mode == "tensor" or (wishes.split_mode is None and self.tensors)
+        return wanted and not pinned and can_share_tensors(self.devices)
 
     def _overhead(self, key: Key, at: int) -> int:
         known = self._extra.get(key, {})
         if at in known:
             return known[at]
-        return int(LOWER_BOUND * self.shape.compute_bytes(key.context, key.ubatch))
+        factor = LOWER_BOUND
+        if at < len(self.devices) and (not self._asking or key.split_mode == "tensor"):
+            factor = UPPER_BOUND
+        return int(factor * self.shape.compute_bytes(key.context, key.ubatch))
 
     def _fits(self, counted: Sequence[Bytes]) -> bool:
-        return all(part.all <= device.usable for part, device in zip(counted, (*self.devices, self.cpu), strict=True))
+        devices = (*self.devices, self.cpu)
+        in_ram = sum(part.all for part, one in zip(counted, devices, strict=True) if one.shares_ram)
+        return in_ram <= self.cpu.usable and all(
+            part.all <= device.usable for part, device in zip(counted, devices, strict=True)
+        )
 
     def _learn(self, candidate: Candidate, counted: Sequence[Bytes]) -> None:
         """Take what llama.cpp counted beyond the formulas for what candidates of this key take besides."""
@@ -273,3 +307,9 @@ def split(parts: Sequence[float], layers: int, devices: int) -> tuple[int, ...]:
     for layer in range(layers):
         counts[next(at for at, end in enumerate(sums) if end > layer / layers)] += 1
     return tuple(counts)
+
+
+def can_share_tensors(devices: Sequence[Device]) -> bool:
+    """Whether these are several local cards of one kind."""
+    kinds = {(device.kind, device.backend, device.description) for device in devices}
+    return len(devices) > 1 and len(kinds) == 1 and devices[0].kind == "gpu"

@@ -19,8 +19,12 @@ PROMPT_PER_ANSWER = 4  # prompt tokens for each token of an answer
 # Bytes of a quantized KV cache count so many times on a GPU, whose kernels convert them. Two H200, Qwen2-72B at 16k
 # tokens: 38.2 tok/s with f16 and 28.8 with q8_0, where 42.6 are without any.
 KV_COST: dict[KvType, float] = {"f16": 1.0, "q8_0": 8.0, "q4_0": 12.0}
-CPU_KV_COST: dict[KvType, float] = {"f16": 1.0, "q8_0": 1.0, "q4_0": 1.0}
-# Two cards that each compute a half of every layer: 62.7 tok/s where one after the other makes 42.6.
+# And so many times on a CPU. Two cores, the demo model: 180.6 tok/s with f16 and 172.7 with q8_0 at the beginning, 64.1
+# and 49.9 at 4096 tokens.
+CPU_KV_COST: dict[KvType, float] = {"f16": 2.0, "q8_0": 5.0, "q4_0": 8.0}
+# Cards that each compute a part of every layer add their results up twice a layer. Two H200, Qwen2-72B: 62.7 tok/s
+# where one after the other makes 42.6, which is half the time and 26 us for each sum; prompts gain 1.47 times.
+SYNC_SECONDS = 26e-6
 TENSOR_EFFICIENCY = 0.735
 # A whole model's kernels against one large matrix: an H100 decodes 40.8 tok/s of Qwen2-72B, and the matrix says 51.8.
 GPU_EFFICIENCY = 0.79

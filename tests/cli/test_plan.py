@@ -19,7 +19,7 @@ def test_a_plan_is_drawn() -> None:
     assert "8192 tokens of context, f16 KV cache" in result.output
     assert "token embedding, layers 0 to 29, output" in result.output
     assert "counted by llama.cpp" in result.output
-    assert "the CPU has all layers" in result.output
+    assert "so the CPU has all layers" in result.output
 
 
 @pytest.mark.usefixtures("demo_home")
@@ -48,7 +48,13 @@ def test_the_whole_window() -> None:
         (["--devices", "CUDA0"], "no device CUDA0"),
         (["--tensor-split", "a,b"], "no tensor split"),
         (["--tensor-split", "0,0"], "no tensor split"),
+        (["--tensor-split", "1,1"], "leave out --tensor-split"),
+        (["--tensor-split", "1e308,1e308"], "no tensor split"),
+        (["--split-mode", "tensor"], "two or more GPUs of one kind"),
+        (["--ctx", "1000000"], "32768"),
+        (["--ctx", "16384", "--yarn", "off"], "8192"),
         (["--rpc", "nowhere"], "HOST:PORT"),
+        (["--rpc", "a..b:5"], "cannot be reached"),
         (["--devices", "CPU:0.01"], "GB of memory"),
     ],
 )

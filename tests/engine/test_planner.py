@@ -130,7 +130,7 @@ def test_running_out_of_memory_is_remembered(hollow: dict[str, Path]) -> None:
     plan = planned(hollow["7B"])
     card = replace(plan.shares[0], device="CUDA0", kind="gpu", layers=10, free=plan.shares[0].used + 1000)
     Planner(hollow["7B"], PlanOptions(), notebook).out_of_memory(replace(plan, shares=(card, plan.shares[0])), "CUDA0")
-    (short,) = notebook.section(SHORT).values()
+    ((short, _),) = notebook.section(SHORT).values()
     assert short == 1000 + (card.weights + card.kv) // card.count
 
 

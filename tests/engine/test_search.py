@@ -14,6 +14,7 @@ from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.machine import Device
 from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search, split
 from localqwen.engine.shape import Shape
+from localqwen.engine.speed import GPU_EFFICIENCY
 from tests.engine.machines import GIB, QWEN2_05B, QWEN2_72B, counted, cpu, gpu
 
 NATIVE, LONGEST = 32768, 131072
@@ -134,12 +135,41 @@ def test_what_is_pinned_stays() -> None:
 
 
 def test_alike_cards_share_every_tensor() -> None:
-    _, found = searched(QWEN2_72B, [gpu(0, 80), gpu(1, 80)], cpu(64), Wishes(split_mode="tensor"))
+    read = 42.6 * sum([*QWEN2_72B.layer_reads, QWEN2_72B.output_bytes]) / GPU_EFFICIENCY  # 42.6 tok/s, as an H200
+    cards = [gpu(0, 80, read), gpu(1, 80, read)]
+    _, found = searched(QWEN2_72B, cards, cpu(64))
     assert found is not None
     assert found.candidate.key.split_mode == "tensor"
-    _, plain = searched(QWEN2_72B, [gpu(0, 80), gpu(1, 80)], cpu(64), Wishes(split_mode="layer"))
+    _, plain = searched(QWEN2_72B, cards, cpu(64), Wishes(split_mode="layer"))
     assert plain is not None
     assert plain.candidate.decode / found.candidate.decode == pytest.approx(1.47, rel=0.02)
+
+
+def test_a_small_model_is_not_split_into_tensors() -> None:
+    _, found = searched(QWEN2_05B, [gpu(0, 80, 2500e9), gpu(1, 80, 2500e9)], cpu(64))
+    assert found is not None
+    assert found.candidate.key.split_mode == "layer"
+
+
+def test_pinned_layers_are_no_split_of_tensors() -> None:
+    cards = [gpu(0, 80), gpu(1, 80)]
+    for wishes in (Wishes(gpu_layers=40), Wishes(gpu_layers=0), Wishes(tensor_split=(3, 1))):
+        _, found = searched(QWEN2_72B, cards, cpu(64), wishes)
+        assert found is not None
+        assert found.candidate.key.split_mode == "layer"
+        assert found.candidate.counts[0] == (81 - wishes.gpu_layers if wishes.gpu_layers is not None else 0)
+
+
+def test_an_integrated_gpu_has_no_memory_of_its_own() -> None:
+    small = gpu(0, 14, 60e9, "igpu")
+    for ram in (14.0, 24.0, 44.0):
+        _, found = searched(QWEN2_72B, [replace(small, free=int(ram * GIB))], cpu(ram), Wishes(context=4096))
+        assert found is None
+    for ram in (0.75, 1.0, 2.0):
+        _, found = searched(QWEN2_05B, [replace(small, free=int(ram * GIB))], cpu(ram), Wishes(context=4096))
+        assert found is not None
+        assert found.exact
+        assert sum(part.all for part in found.bytes) <= ram * GIB
 
 
 def test_a_context_that_costs_much_is_not_the_default() -> None:

@@ -86,7 +86,7 @@ def test_two_workers_hold_the_layers_and_one_dies(
 ) -> None:
     endpoints = ",".join(endpoint for endpoint, _ in workers)
     # The first is too small for everything, and the CPU is not asked for more than it must hold.
-    options = ("--rpc", endpoints, "--devices", "RPC0:0.15,RPC1:0.3", "--ctx", "2048", "--gpu-layers", "31")
+    options = ("--rpc", endpoints, "--devices", "RPC0:0.28,RPC1:0.43", "--ctx", "2048", "--gpu-layers", "31")
     log = tmp_path / "serve.log"
     with served(demo_gguf, log, *options) as url:
         told = httpx.get(f"{url}/localqwen/plan").json()
