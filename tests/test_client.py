@@ -13,7 +13,7 @@ import pytest
 
 from localqwen.client import Client, Endpoint
 from localqwen.errors import ServerError, ServerGoneError
-from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill, Ready, Usage
+from localqwen.events import AnswerEvent, Delta, Finished, Loading, Planned, Prefill, Ready, Usage
 from localqwen.params import ChatMessage, SamplingParams
 from tests.server.running import Running, running_server, wait_until
 
@@ -90,6 +90,9 @@ async def test_closing_the_stream_stops_the_job(server: Running) -> None:
 
 async def test_attach_to_our_server(server: Running) -> None:
     async with Client(Endpoint(server.url)) as client, aclosing(client.attach()) as states:
+        planned = await anext(states)
+        assert isinstance(planned, Planned)
+        assert planned.plan.context == 8192
         assert await anext(states) == Ready("demo", 8192)
 
 

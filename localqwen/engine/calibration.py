@@ -46,8 +46,11 @@ def _prefill(work: Work, devices: Sequence[Device], counts: Sequence[int], measu
         _, times = _slowest(transfers[:1], 1 / measured - sum(transfers[1:]) - sum(computing))
         speed = devices[at].speed
         return _with(devices, at, replace(speed, upload=speed.upload / times))
-    at, times = _slowest(computing, 1 / measured - sum(transfers))
-    at = devices.index(workers[at])
+    by_worker = [
+        sum(seconds for worker, seconds in zip(workers, computing, strict=True) if worker is device)
+        for device in devices
+    ]
+    at, times = _slowest(by_worker, 1 / measured - sum(transfers))
     speed = devices[at].speed
     return _with(devices, at, replace(speed, compute=speed.compute / times))
 

@@ -115,6 +115,11 @@ def at_abort(listener: Callable[[str], None]) -> Iterator[None]:
         _at_abort.remove(listener)
 
 
+def take_log() -> None:
+    """Have llama.cpp log to us."""
+    llama.llama_log_set(_log_callback, ctypes.c_void_p(None))
+
+
 _started = threading.Lock()
 _is_started = False
 
@@ -125,7 +130,7 @@ def start() -> None:
     with _started:
         if _is_started:
             return
-        llama.llama_log_set(_log_callback, ctypes.c_void_p(None))
+        take_log()
         LIBLLAMA.ggml_set_abort_callback.argtypes = [_AbortCallback]
         LIBLLAMA.ggml_set_abort_callback.restype = ctypes.c_void_p
         LIBLLAMA.ggml_set_abort_callback(_abort_callback)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ _SYMBOL = (
 )
 _LIBRARIES = ("libllama-common.so", "libllama-common.so.0", "libllama-common.dylib")
 _LOG_LEVEL = 4
+_one_at_a_time = threading.Lock()  # inside, the process's log goes another way, and two would lose it for good
 
 
 class _Vector(ctypes.Structure):
@@ -63,14 +65,16 @@ def count(
     found = _Vector()
     numbers = [ctypes.c_uint32() for _ in range(3)]
     native.forget_errors()
-    rows = function(
-        os.fsencode(path),
-        ctypes.byref(model),
-        ctypes.byref(context),
-        ctypes.byref(found),
-        *map(ctypes.byref, numbers),
-        _LOG_LEVEL,
-    )
+    with _one_at_a_time:
+        rows = function(
+            os.fsencode(path),
+            ctypes.byref(model),
+            ctypes.byref(context),
+            ctypes.byref(found),
+            *map(ctypes.byref, numbers),
+            _LOG_LEVEL,
+        )
+        native.take_log()
     model.use_extra_bufts = extra
     size = ctypes.sizeof(_Row)
     table = [_Row.from_address(rows.begin + at) for at in range(0, rows.end - rows.begin, size)]

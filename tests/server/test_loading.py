@@ -57,8 +57,10 @@ def test_attach_follows_the_loading(held: tuple[Running, threading.Event]) -> No
             if event.event == "ready":
                 break
     assert {event.event for event in events} == {"plan", "loading", "ready"}
-    progress = [event.json()["progress"] for event in events[:-1]]
+    progress = [event.json()["progress"] for event in events if event.event == "loading"]
     assert progress == sorted(progress)
+    plan = next(event.json()["plan"] for event in events if event.event == "plan")
+    assert plan["context"] == 256
     assert events[-1].json() == {"model": "demo", "context": 256}
 
 
