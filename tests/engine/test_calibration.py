@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localqwen.engine.calibration import calibrated
@@ -25,6 +25,7 @@ def predicted(host: Device, cards: list[Device], counts: tuple[int, ...]) -> tup
     return 1 / candidate.prefill, 1 / candidate.decode
 
 
+@settings(deadline=None)
 @given(st.integers(0, TOTAL), st.integers(0, TOTAL), st.floats(0.2, 5), st.floats(0.2, 5))
 def test_the_model_says_what_was_measured(first: int, second: int, prompts: float, answers: float) -> None:
     low, high = sorted((first, second))
