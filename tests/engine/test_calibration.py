@@ -26,14 +26,15 @@ def predicted(host: Device, cards: list[Device], counts: tuple[int, ...]) -> tup
 
 
 @settings(deadline=None)
-@given(st.integers(0, TOTAL), st.integers(0, TOTAL), st.floats(0.2, 5), st.floats(0.2, 5))
+@given(st.integers(0, TOTAL), st.integers(0, TOTAL), st.floats(0.2, 1.02), st.floats(0.8, 1.02))
 def test_the_model_says_what_was_measured(first: int, second: int, prompts: float, answers: float) -> None:
     low, high = sorted((first, second))
     counts = (low, high - low, TOTAL - high)
     host, cards = cpu(8), [gpu(0, 8), gpu(1, 8, 400e9)]
     before = predicted(host, cards, counts)
-    # What was wrong is one device's doing, so no more than it takes can be saved.
-    measured = before[0] * min(prompts, 1.02), before[1] * min(answers, 1.02)
+    # What was wrong is one device's doing, so no more than it takes can be saved; and weights that are read slowly for
+    # an answer are read slowly for a prompt.
+    measured = before[0] * prompts, before[1] * answers
     work = Work(QWEN2_05B, KEY.context, KEY.kv_type, KEY.ubatch)
     used = [card for card, count in zip(cards, counts[1:], strict=True) if count]
     speeds = calibrated(work, host, used, [low, *(count for count in counts[1:] if count)], *measured)
