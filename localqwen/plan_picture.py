@@ -31,9 +31,9 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
             ("activations", share.compute),
             ("draft model", share.draft),
         )
-        yield f"{'':<{name_width}}  " + ", ".join(f"{name} {_mib(size)}" for name, size in sizes if size)
+        yield f"{'':<{name_width}}  " + ", ".join(f"{name} {mib(size)}" for name, size in sizes if size)
         if taken and (real := taken.get(share.device)):
-            yield f"{'':<{name_width}}  took {_mib(real)}, planned were {_mib(share.used)}"
+            yield f"{'':<{name_width}}  took {mib(real)}, planned were {mib(share.used)}"
     if plan.draft_device:
         yield f"The draft model goes to {plan.draft_device}."
     yield ""
@@ -77,5 +77,6 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.2f}"
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
+    """Bytes, as a person reads them."""
     return f"{size / 2**20:,.0f} MiB"

@@ -38,6 +38,7 @@ def command(
     from localqwen.engine.bench import bench
     from localqwen.engine.notebook import Notebook
     from localqwen.engine.planner import Planner
+    from localqwen.plan_picture import mib
 
     path = library.resolve(model)
     planner = Planner(path, engine_options(options).for_planner, Notebook(paths.planner_path()))
@@ -52,9 +53,7 @@ def command(
         return
     click.echo(printable(f"{plan.model}, {plan.gpu_layers} of {plan.layers + 1} layers on GPUs"))
     for share in plan.devices:
-        click.echo(
-            f"{share.device}: planned {share.used / 2**20:,.0f} MiB, took {taken[share.device] / 2**20:,.0f} MiB"
-        )
+        click.echo(f"{share.device}: planned {mib(share.used)}, took {mib(taken[share.device])}")
     for name, expected, real in (("prefill", plan.prefill, prefill), ("decode", plan.decode, decode)):
         told = f"after {depth} tokens" if depth else f"{real / expected:.0%} of the {expected:,.1f} that were expected"
         click.echo(f"{name}: {real:,.1f} tok/s, {told}")

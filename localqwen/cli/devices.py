@@ -23,11 +23,12 @@ def command(rpc: str | None, *, as_json: bool) -> None:
     A device is measured once, in about a second, and again after an update of llama.cpp or of its driver.
     """
     from localqwen import paths
+    from localqwen.cli.engine_options import parse_endpoints
     from localqwen.engine import registry
     from localqwen.engine.inventory import take_inventory
     from localqwen.engine.notebook import Notebook
 
-    registry.add_rpc_servers(part.strip() for part in rpc.split(",")) if rpc else None
+    registry.add_rpc_servers(parse_endpoints(rpc))
     inventory = take_inventory(Notebook(paths.planner_path()))
     found = (*inventory.devices, inventory.cpu)
     if as_json:

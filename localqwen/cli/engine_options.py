@@ -30,8 +30,13 @@ def engine_options(options: ServeOptions) -> EngineOptions:
         tensor_split=parse_split(options.tensor_split) if options.tensor_split else None,
         split_mode=next((mode for mode in SPLIT_MODES if mode == options.split_mode), None),
         devices=parse_limits(options.devices) if options.devices else None,
-        rpc=tuple(part.strip() for part in options.rpc.split(",")) if options.rpc else (),
+        rpc=parse_endpoints(options.rpc),
     )
+
+
+def parse_endpoints(text: str | None) -> tuple[str, ...]:
+    """``HOST:PORT,HOST:PORT`` as its parts; whether they are addresses is looked at when they are asked."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 def parse_limits(text: str) -> tuple[Limit, ...]:

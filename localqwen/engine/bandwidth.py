@@ -16,12 +16,13 @@ import numpy as np
 
 from localqwen.engine import native
 from localqwen.engine.machine import Speed
+from localqwen.engine.nodes import F32, InitParams
 from localqwen.engine.registry import Handle
 from localqwen.errors import LocalqwenError
 
 COLUMNS = 8192
 ROWS = 32768  # 144 MiB of Q4_K: more than a GPU's cache
-Q4_K, F32 = 12, 0  # enum ggml_type
+Q4_K = 12  # enum ggml_type
 TOKENS = 512
 ENOUGH_SECONDS = 0.02
 MOST_RUNS = 32
@@ -54,10 +55,6 @@ def _without(seconds: float, latency: float) -> float:
     return max(seconds - latency, seconds / 2)
 
 
-class _Params(ctypes.Structure):
-    _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
-
-
 class _Bench:
     def __init__(self, device: Handle, threads: int, rows: int) -> None:
         self._stack = ExitStack()
@@ -76,7 +73,7 @@ class _Bench:
             raise MeasuringError(f"{device.name} cannot be used: update its driver, or leave it out with --devices.")
         self._stack.callback(_call, "ggml_backend_free", None, self._backend)
         _set_threads(device, self._backend, threads)
-        self._context = _call("ggml_init", _P, _Params(1 << 20, None, True), kinds=[_Params])
+        self._context = _call("ggml_init", _P, InitParams(1 << 20, None, True), kinds=[InitParams])
         self._stack.callback(_call, "ggml_free", None, self._context)
         self._weights = _new(self._context, Q4_K, COLUMNS, rows)
         self._input = _new(self._context, F32, COLUMNS, TOKENS)

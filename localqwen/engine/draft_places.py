@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from localqwen.engine.gguf_file import read_shape
+from localqwen.engine.context import UBATCH
 from localqwen.engine.inventory import Inventory
+from localqwen.engine.shape import Shape
 
 GUESSES, ACCEPTED = 4, 2.4  # tokens a draft model guesses at a time, and of these those that hold
-UBATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class DraftPlace:
     needed: int = 0
 
 
-def draft_places(inventory: Inventory, draft: Path | None, context: int) -> list[DraftPlace]:
+def draft_places(inventory: Inventory, draft: Shape | None, context: int) -> list[DraftPlace]:
     """Each device that has room for the draft model, the CPU last; without a draft, one place that takes nothing."""
     if draft is None:
         return [DraftPlace(inventory)]
@@ -37,21 +36,14 @@ def draft_places(inventory: Inventory, draft: Path | None, context: int) -> list
     return [*places, DraftPlace(replace(inventory, cpu=cpu), inventory.cpu.name, needed)]
 
 
-def draft_bytes(draft: Path, context: int) -> int:
+def draft_bytes(draft: Shape, context: int) -> int:
     """Weights, KV cache and activations, generously: the activations of a GPU may be twice what the formula says."""
-    shape = read_shape(draft)
-    return shape.weights + shape.layers * shape.kv_bytes(context) + 2 * shape.compute_bytes(context, UBATCH)
+    return draft.weights + draft.layers * draft.kv_bytes(context) + 2 * draft.compute_bytes(context, UBATCH)
 
 
-def draft_layers(draft: Path | None) -> int:
-    """How many layers it has, the output matrix as one."""
-    assert draft is not None
-    return read_shape(draft).layers + 1
-
-
-def seconds_with_draft(seconds: float, inventory: Inventory, draft: Path | None, where: str | None) -> float:
+def seconds_with_draft(seconds: float, inventory: Inventory, draft: Shape | None, where: str | None) -> float:
     """Seconds per token of an answer, of which the model alone takes ``seconds``."""
     if draft is None:
         return seconds
     device = next((device for device in inventory.devices if device.name == where), inventory.cpu)
-    return (seconds + GUESSES * read_shape(draft).weights / device.speed.read) / (1 + ACCEPTED)
+    return (seconds + GUESSES * draft.weights / device.speed.read) / (1 + ACCEPTED)

@@ -11,6 +11,7 @@ from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search, can_share_te
 from localqwen.engine.shape import Shape
 from localqwen.errors import InvalidRequestError, OutOfMemoryError
 from localqwen.plan import Plan
+from localqwen.plan_picture import mib
 
 WORTH = 1.05  # times as fast, for a suggestion
 K_BLOCK = 256
@@ -31,12 +32,12 @@ def _why(plan: Plan, shape: Shape, search: Search) -> Iterator[str]:
         yield "There is no GPU to use, so the CPU has all layers."
         return
     if not plan.gpu_layers:
-        free = ", ".join(f"{device.name} has {_mib(device.usable)}" for device in search.devices)
+        free = ", ".join(f"{device.name} has {mib(device.usable)}" for device in search.devices)
         yield f"The CPU has all layers, by wish or because {free}."
         return
     layer = max(shape.layer_bytes) + shape.kv_bytes(plan.context, plan.kv_type)
-    left = ", ".join(f"{share.device} has {_mib(share.free - share.used)} left" for share in plan.devices)
-    yield f"{plan.gpu_layers} of {total} layers are on {_names(plan)}: one more takes up to {_mib(layer)}, and {left}."
+    left = ", ".join(f"{share.device} has {mib(max(0, share.free - share.used))} left" for share in plan.devices)
+    yield f"{plan.gpu_layers} of {total} layers are on {_names(plan)}: one more takes up to {mib(layer)}, and {left}."
 
 
 def _help(plan: Plan, shape: Shape, search: Search, found: Found) -> Iterator[str]:
@@ -76,9 +77,7 @@ def check_pins(wishes: Wishes, devices: Sequence[Device]) -> None:
             f"--tensor-split has {len(wishes.tensor_split)} parts and there are {len(devices)} devices "
             f"({', '.join(device.name for device in devices)}): give one for each."
         )
-    if wishes.split_mode == "tensor" and not (
-        len(devices) > 1 and can_share_tensors(devices) and wishes.kv_type in {None, "f16"}
-    ):
+    if wishes.split_mode == "tensor" and not (can_share_tensors(devices) and wishes.kv_type in {None, "f16"}):
         raise InvalidRequestError(
             "--split-mode tensor needs two or more GPUs of one kind and an f16 KV cache: leave it out."
         )
@@ -116,7 +115,7 @@ def too_large(name: str, search: Search, count: Count) -> OutOfMemoryError:
 
 def _lacking(needed: Sequence[Bytes], devices: Sequence[Device], cpu: Device) -> str:
     lacks = [
-        f"{device.name} lacks {_mib(part.all - device.usable)}"
+        f"{device.name} lacks {mib(part.all - device.usable)}"
         for part, device in zip(needed, (*devices, cpu), strict=True)
         if part.all > device.usable
     ]
@@ -125,7 +124,3 @@ def _lacking(needed: Sequence[Bytes], devices: Sequence[Device], cpu: Device) ->
 
 def _names(plan: Plan) -> str:
     return " and ".join(share.device for share in plan.devices)
-
-
-def _mib(size: int) -> str:
-    return f"{max(0, size) / 2**20:,.0f} MiB"

@@ -53,8 +53,6 @@ def take_inventory(
     limits: Sequence[Limit] | None = None,
     available: Callable[[], int] = available_memory,
     threads: int | None = None,
-    *,
-    measure: bool = True,
 ) -> Inventory:
     """Look at every device, measuring those that are new.
 
@@ -72,7 +70,7 @@ def take_inventory(
             registry.check_rpc_server(handle.description)  # llama.cpp would end the process on one that is gone
         free, total = handle.memory()
         unlimited.append(free)
-        speed = _speed(notebook, handle, threads, measure=measure)
+        speed = _speed(notebook, handle, threads)
         takes = handle.backend == "CUDA" or handle.kind == "rpc"  # nobody tells what is behind a server
         rest = notebook.get(RESTS, identity(handle)) or (CUDA_REST if takes else 0)
         device = Device(handle.name, handle.description, handle.backend, handle.kind, free, total, rest, speed)
@@ -82,7 +80,7 @@ def take_inventory(
     free = available()
     limit = most.get(host.name.lower())
     free = free if limit is None else min(free, limit)
-    speed = _speed(notebook, host, threads, measure=measure)
+    speed = _speed(notebook, host, threads)
     cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
     return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
 
@@ -120,12 +118,10 @@ def _chosen(handles: list[registry.Handle], limits: Sequence[Limit] | None) -> l
     return [names[name] for name in wanted]
 
 
-def _speed(notebook: Notebook, handle: registry.Handle, threads: int, *, measure: bool) -> Speed:
+def _speed(notebook: Notebook, handle: registry.Handle, threads: int) -> Speed:
     known = notebook.get(SPEEDS, _speed_key(handle, threads))
     if isinstance(known, list) and len(known) == 4:
         return Speed(*known)
-    if not measure:
-        return UNKNOWN[handle.kind]
     rows = bandwidth.ROWS
     if handle.kind == "rpc":
         rows //= 8  # they have to go through the network

@@ -44,7 +44,9 @@ Tensor._fields_ = [
 ]
 
 
-class _InitParams(ctypes.Structure):
+class InitParams(ctypes.Structure):
+    """``struct ggml_init_params``."""
+
     _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
@@ -104,7 +106,7 @@ def _sample(lib: ctypes.CDLL) -> tuple[Tensor, Tensor]:
     lib.ggml_tensor_overhead.restype = ctypes.c_size_t
     if lib.ggml_tensor_overhead() != ctypes.sizeof(Tensor) + _OBJECT_BYTES:
         raise _another(f"it has {lib.ggml_tensor_overhead() - _OBJECT_BYTES} bytes")
-    lib.ggml_init.argtypes, lib.ggml_init.restype = [_InitParams], ctypes.c_void_p
+    lib.ggml_init.argtypes, lib.ggml_init.restype = [InitParams], ctypes.c_void_p
     lib.ggml_free.argtypes, lib.ggml_free.restype = [ctypes.c_void_p], None
     new, name = lib.ggml_new_tensor, lib.ggml_set_name
     new.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]
@@ -113,7 +115,7 @@ def _sample(lib: ctypes.CDLL) -> tuple[Tensor, Tensor]:
     lib.ggml_mul_mat_id.argtypes = [ctypes.c_void_p] * 4
     for function in (new, name, lib.ggml_mul_mat, lib.ggml_mul_mat_id):
         function.restype = ctypes.c_void_p
-    context = lib.ggml_init(_InitParams(64 * lib.ggml_tensor_overhead(), None, True))
+    context = lib.ggml_init(InitParams(64 * lib.ggml_tensor_overhead(), None, True))
     try:
 
         def make(kind: int, *shape: int) -> int:

@@ -49,4 +49,3 @@ class Placement:
 
 
 CPU_ONLY = Placement()
-GPUS_ALONE = Placement(ALL_LAYERS)

@@ -16,14 +16,14 @@ from localqwen.engine.calibration import calibrated
 from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.draft_places import DraftPlace, draft_layers, draft_places, seconds_with_draft
+from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with_draft
 from localqwen.engine.explain import check_pins, explained, too_large
 from localqwen.engine.gguf_file import parts, read_shape
 from localqwen.engine.inventory import CUDA_REST, RESTS, Inventory, Limit, identity, note_speed, take_inventory
 from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
-from localqwen.engine.placement import Placement
+from localqwen.engine.placement import ALL_LAYERS, Placement
 from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
 from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
@@ -173,14 +173,15 @@ class Planner:
         def count(candidate: Candidate) -> Sequence[Bytes] | None:
             return self._count(inventory, candidate)
 
-        for place in draft_places(inventory, self._options.draft, context):
+        draft = read_shape(self._options.draft) if self._options.draft is not None else None
+        for place in draft_places(inventory, draft, context):
             search = Search(shape, place.left.devices, place.left.cpu, wishes, native, longest, tensors)
             found = search.best(count)
             if found is None:
                 continue
             plan = self._made(inventory, shape, found, place)
             plan = explained(plan, shape, search, found)
-            cost = seconds_with_draft(1 / plan.decode, inventory, self._options.draft, place.device)
+            cost = seconds_with_draft(1 / plan.decode, inventory, draft, place.device)
             if best is None or cost < best[0]:
                 best = cost, plan
         if best is None:
@@ -239,7 +240,7 @@ class Planner:
         counts = [share.count for share in plan.devices]
         placement = Placement.of([handles[share.device] for share in plan.devices], counts, plan.split_mode)
         if plan.draft_device in handles:
-            draft = Placement.of([handles[plan.draft_device]], [draft_layers(self._options.draft)])
+            draft = Placement.of([handles[plan.draft_device]], [ALL_LAYERS])
         else:
             draft = Placement(0, ())
         return Solution(plan, placement, draft)

@@ -157,7 +157,7 @@ class Search:
 
     def _layers(self, key: Key, work: Work) -> Candidate | None:
         """The better of what is best if a GPU computes the prompts of the CPU's layers, and if none does."""
-        helpers = {None, None if key.full else helper_for(self.devices)}
+        helpers = dict.fromkeys((None, None if key.full else helper_for(self.devices)))  # in this order: a tie is one
         found = [counts for helper in helpers if (counts := self._best_counts(key, work, helper)) is not None]
         return min((self.scored(key, counts) for counts in found), key=lambda one: one.score, default=None)
 
