@@ -3,16 +3,19 @@
     PYTHONPATH=. python -m benchmarks.planner make FILE.gguf [--unpadded] [--layers N]
     PYTHONPATH=. python -m benchmarks.planner plans FILE.gguf [--free GIB ...] [--ctx N ...]
     PYTHONPATH=. python -m benchmarks.planner sweep FILE.gguf [--free GIB] [--ctx N] [--reach 3]
+    PYTHONPATH=. python -m benchmarks.planner duel FILE.gguf --gpu-layers N [--free GIB] [--rounds 3]
 
 `plans` plans, loads and measures with so much memory left free on every card (0: all of it; the rest is held by another
-process, which needs PyTorch). `sweep` loads the planned and every neighbouring layout, and compares decode. Each load
-is a process of its own, so that nothing of another one is left on the cards.
+process, which needs PyTorch). `sweep` loads the planned and every neighbouring layout, and compares decode. `duel`
+loads the planned and a pinned one in turns, for where layers lie in RAM, the same layout varies by 5 % from load to
+load. Each load is a process of its own, so that nothing of another one is left on the cards.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -83,7 +86,7 @@ def child(arguments: argparse.Namespace) -> None:
         if not arguments.dry:
             full = solution.plan.gpu_layers > solution.plan.layers
             tokens = TOKENS if full else FEW_TOKENS  # a layer in RAM takes its time
-            taken, prefill, decode = bench(planner, solution, arguments.file, PROMPT, tokens, 0, REPEAT)
+            taken, prefill, decode = bench(planner, solution, arguments.file, arguments.prompt, tokens, 0, REPEAT)
             result |= {"taken": taken, "prefill": prefill, "decode": decode}
     except OutOfMemoryError as error:
         result["error"] = str(error)
@@ -189,16 +192,41 @@ def sweep_row(name: str, result: dict[str, Any]) -> str:
     )
 
 
+def duel(arguments: argparse.Namespace) -> None:
+    """The planned layout and a pinned one, in turns."""
+    pinned = {"gpu_layers": arguments.gpu_layers, "ubatch": arguments.ubatch, "kv_type": arguments.kv_type}
+    speeds: dict[str, list[float]] = {"planned": [], "pinned": []}
+    print(f"{description()}, {arguments.file.name}, {arguments.free[0] or 'all'} GiB free, {arguments.ctx[0]} tokens\n")
+    print("| layers on GPUs | KV | ubatch | split | decode | prefill |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with only(arguments.free[0]), tempfile.TemporaryDirectory() as folder:
+        for _ in range(arguments.rounds):
+            for name, options in (("planned", {}), ("pinned", pinned)):
+                result = measured(
+                    arguments.file,
+                    Path(folder) / "planner.json",
+                    ctx=arguments.ctx[0],
+                    prompt=arguments.prompt,
+                    **options,
+                )
+                print(sweep_row(name, result), flush=True)
+                speeds[name].append(result.get("decode", 0.0))
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    print(f"\nMedians of decode: {medians}; planned / pinned {medians['planned'] / medians['pinned']:.1%}.")
+
+
 def main() -> None:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "plans", "sweep", "child"))
+    parser.add_argument("what", choices=("make", "plans", "sweep", "duel", "child"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--unpadded", action="store_true")
     parser.add_argument("--layers", type=int, default=80)
     parser.add_argument("--free", type=float, nargs="+", default=[0.0])
     parser.add_argument("--ctx", type=int, nargs="+", default=[32768])
     parser.add_argument("--reach", type=int, default=3)
+    parser.add_argument("--prompt", type=int, default=PROMPT)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--notebook", type=Path)
     parser.add_argument("--gpu-layers", type=int)
     parser.add_argument("--kv-type")
@@ -212,7 +240,7 @@ def main() -> None:
         size = replace(QWEN2_72B if arguments.unpadded else PADDED_72B, layers=arguments.layers)
         print(f"{arguments.file}: written in {write_synthetic(arguments.file, size):.0f} s")
     else:
-        {"plans": plans, "sweep": sweep, "child": child}[arguments.what](arguments)
+        {"plans": plans, "sweep": sweep, "duel": duel, "child": child}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -145,11 +145,15 @@ class Context:
     def warm_up(self) -> None:
         """Compute a few tokens and forget them: drivers take memory, and time, at the first ones.
 
-        First a prompt, then single tokens: CUDA makes a graph of the kernels when the same ones come again.
+        First a prompt, then single tokens: CUDA makes a graph of the kernels when the same ones come again, of those
+        for a prompt too where a card computes it for layers in RAM.
         """
         batch = Batch(self.options.ubatch)
+        prompt = min(WARM_UP, self.options.ubatch)
         try:
-            for count in (min(WARM_UP, self.options.ubatch), 1, 1, 1, 1):
+            for count in (prompt, prompt, prompt, 1, 1, 1, 1):
+                if count > 1:
+                    self.truncate(0, 0)
                 batch.clear()
                 batch.add(0, [0] * count, self.length(0), 1)
                 self.decode(batch)

@@ -17,10 +17,13 @@ from localqwen.errors import InvalidRequestError
 
 SPEEDS, RESTS = "speeds", "rests"
 DRIVER = Path("/proc/driver/nvidia/version")
-# What the driver takes on a card besides what llama.cpp counts: 80 to 88 MiB on an H100 (76 for cuBLAS at the first
-# prompt, 4 for the graph of kernels at the second token, 8 at a longer prompt), 71 to 87 on H200s. A card that is full
-# to the last 10 MiB ends the process when it builds that graph, hence some more.
-CUDA_REST = 128 << 20
+# What the driver takes on a card besides what llama.cpp counts, whatever the plan: 80 to 88 MiB on an H100 (76 for
+# cuBLAS at the first prompt, 4 for the graph of kernels at the second token), 71 to 87 on H200s. A card that is full to
+# the last 10 MiB ends the process when it builds that graph, hence some more.
+CUDA_REST = 104 << 20
+# Where a card computes prompts for the CPU's layers, their graph takes 66 to 70 MiB when the same one comes again.
+PROMPT_GRAPH = 72 << 20
+RPC_REST = 128 << 20  # nobody tells what is behind a server
 CPU_REST = 256 << 20  # Python, the server, llama.cpp's own tables, and some air for the rest of the machine
 ROOMY = 4 << 30
 
@@ -71,8 +74,7 @@ def take_inventory(
         free, total = handle.memory()
         unlimited.append(free)
         speed = _speed(notebook, handle, threads)
-        takes = handle.backend == "CUDA" or handle.kind == "rpc"  # nobody tells what is behind a server
-        rest = notebook.get(RESTS, identity(handle)) or (CUDA_REST if takes else 0)
+        rest = notebook.get(RESTS, identity(handle)) or _rest(handle)
         device = Device(handle.name, handle.description, handle.backend, handle.kind, free, total, rest, speed)
         limit = most.get(handle.name.lower())
         devices.append(device if limit is None else replace(device, free=min(free, limit)))
@@ -83,6 +85,10 @@ def take_inventory(
     speed = _speed(notebook, host, threads)
     cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
     return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
+
+
+def _rest(handle: registry.Handle) -> int:
+    return CUDA_REST if handle.backend == "CUDA" else RPC_REST if handle.kind == "rpc" else 0
 
 
 def note_speed(notebook: Notebook, handle: registry.Handle | None, threads: int | None, speed: Speed) -> None:

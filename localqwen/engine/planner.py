@@ -19,7 +19,16 @@ from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with_draft
 from localqwen.engine.explain import check_pins, explained, too_large
 from localqwen.engine.gguf_file import parts, read_shape
-from localqwen.engine.inventory import CUDA_REST, RESTS, Inventory, Limit, identity, note_speed, take_inventory
+from localqwen.engine.inventory import (
+    CUDA_REST,
+    PROMPT_GRAPH,
+    RESTS,
+    Inventory,
+    Limit,
+    identity,
+    note_speed,
+    take_inventory,
+)
 from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
@@ -171,7 +180,7 @@ class Planner:
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
 
         def count(candidate: Candidate) -> Sequence[Bytes] | None:
-            return self._count(inventory, candidate)
+            return self._count(inventory, shape, candidate)
 
         draft = read_shape(self._options.draft) if self._options.draft is not None else None
         for place in draft_places(inventory, draft, context):
@@ -188,7 +197,7 @@ class Planner:
             raise too_large(self._path.name, search, count)
         return best[1]
 
-    def _count(self, inventory: Inventory, candidate: Candidate) -> Sequence[Bytes] | None:
+    def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:
         key = candidate.key
         if key.split_mode == "tensor":
             return None
@@ -199,7 +208,12 @@ class Planner:
         counted = probe.count(self._path, placement.parameters(), parameters(options), len(used))
         if counted is None:
             return None
-        by_name = {handle.name: part for handle, part in zip(used, counted, strict=False)}
+        # CUDA takes more for prompts than llama.cpp counts.
+        beyond = shape.pool_bytes(key.ubatch) + (0 if key.full else PROMPT_GRAPH)
+        by_name = {
+            handle.name: replace(part, compute=part.compute + beyond) if handle.backend == "CUDA" else part
+            for handle, part in zip(used, counted, strict=False)
+        }
         nothing = Bytes(0, 0, 0)
         return [*(by_name.get(handle.name, nothing) for handle in inventory.handles), counted[-1]]
 

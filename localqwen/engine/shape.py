@@ -53,6 +53,13 @@ class Shape:
         """
         return ubatch * (4 * (3 * self.feed_forward + 4 * self.hidden) + 2 * rounded(context))
 
+    def pool_bytes(self, ubatch: int) -> int:
+        """What CUDA's pool grows to besides: the widest activations of an ubatch as q8_1, 36 bytes for each 32 values.
+
+        An H100 gave 4, 8 and 24 MiB for Qwen2-72B and ubatches of 128, 512 and 1024; this says 4, 16 and 32.
+        """
+        return ubatch * max(self.feed_forward, self.hidden) * 36 // 32
+
 
 def kv_bytes(width: int, kind: KvType) -> int:
     """K and V of one token in one layer."""
