@@ -17,13 +17,13 @@ from localqwen.chats.store import Store
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from localqwen.chats import session
+from localqwen.chats import answering
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.events import Delta, Finished
 from localqwen.params import SamplingParams
 
-session.SAVE_SECONDS = 0.002
+answering.SAVE_SECONDS = 0.002
 
 async def main():
     store = Store(Path(sys.argv[1]))
