@@ -15,10 +15,15 @@ class Attachment:
     text: str
 
 
-def fenced(text: str) -> str:
-    """``text`` in a Markdown fence that nothing in it can close."""
+def fence_for(text: str) -> str:
+    """A Markdown fence that nothing in ``text`` can close."""
     longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
+    return "`" * max(3, longest + 1)
+
+
+def fenced(text: str) -> str:
+    """``text`` between two lines that nothing in it can close."""
+    fence = fence_for(text)
     end = "" if not text or text.endswith("\n") else "\n"
     return f"{fence}\n{text}{end}{fence}"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from localqwen.chats.database import IN_MEMORY, ChatStoreError
-from localqwen.chats.message_store import MessageRows
 from localqwen.chats.preset_store import PresetRows
 from localqwen.chats.search_store import SearchRows
+from localqwen.chats.transfer_store import TransferRows
 
 __all__ = ["ChatStoreError", "Store"]
 
 
-class Store(MessageRows, SearchRows, PresetRows):
+class Store(TransferRows, SearchRows, PresetRows):
     """The conversations of one file. Every method is one transaction and may be called from any thread.
 
     Any of them raises :class:`ChatStoreError` when the file cannot be used any more.
