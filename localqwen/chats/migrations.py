@@ -92,7 +92,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX chat_unasked ON chat(updated DESC) WHERE deleted_at IS NULL AND tip IS NULL",
         "CREATE INDEX chat_deleted ON chat(deleted_at) WHERE deleted_at IS NOT NULL",
         # A deleted message must be found in `chat.tip` without reading every conversation.
-        "CREATE INDEX chat_tip ON chat(tip)",
+        "CREATE INDEX chat_tip ON chat(tip) WHERE tip IS NOT NULL",
         """
         CREATE VIRTUAL TABLE message_search USING fts5 (
             text, content='message', content_rowid='id', prefix='2 3', tokenize='unicode61 remove_diacritics 2'

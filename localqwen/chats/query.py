@@ -123,8 +123,9 @@ def snippet(text: str, ranges: Sequence[Range]) -> tuple[str, tuple[Range, ...]]
         line = _joined(line, text[first:last])
         inside.append((before, len(line)))
         at = last
-    line = _joined(line, text[at:end])
-    return line.rstrip() + ("…" if end < len(text) else ""), tuple(one for one in inside if one[0] < one[1])
+    line = _joined(line, text[at:end]).rstrip()
+    shown = tuple((first, min(last, len(line))) for first, last in inside if first < min(last, len(line)))
+    return line + ("…" if end < len(text) else ""), shown
 
 
 def _merged(ranges: Sequence[Range]) -> list[Range]:
