@@ -7,9 +7,10 @@ Japanese and Thai have no spaces between words; an arrow is no word at all) is l
 from __future__ import annotations
 
 import re
-import secrets
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 # More than anybody types; it bounds the work that a pasted page would make.
 MOST_WORDS = 12
@@ -25,17 +26,23 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff]"
 )
-_LAST_RUN = re.compile(r"[^\W_]+$")
+_LETTER, _ACCENTS = r"[^\W_]", "[\u0300-\u036f]"
+_RUN = re.compile(rf"{_LETTER}+")
+_LAST_RUN = re.compile(rf"{_LETTER}+$")
 
 Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``match`` is for the index, in FTS5's language, ``""`` for nothing; ``contained`` must be there as they stand."""
+    """``match`` is for the index, in FTS5's language, ``""`` for nothing; ``contained`` must be there as they stand.
+
+    ``patterns`` find in folded text what the index found.
+    """
 
     match: str
     contained: tuple[str, ...]
+    patterns: tuple[re.Pattern[str], ...]
 
     def __bool__(self) -> bool:
         return bool(self.match or self.contained)
@@ -67,47 +74,67 @@ class Hit:
 
 def parse(text: str) -> Query:
     """Read a search; whatever is typed is a search, and nothing in it has a special meaning."""
-    match, contained = [], []
+    indexed, contained = [], []
     # The index's language ends at a NUL.
     for word in text.replace("\0", " ").split()[:MOST_WORDS]:
         word = word[:LONGEST_WORD]  # noqa: PLW2901 (the word that is looked for is this one)
         if _UNSPACED.search(word) or not any(char.isalnum() for char in word):
             contained.append(word)
         else:
-            match.append(_quoted(word))
-    return Query(" ".join(match), tuple(contained))
+            indexed.append(word)
+    return Query(" ".join(map(_quoted, indexed)), tuple(contained), tuple(map(_pattern, indexed)))
+
+
+def _is_prefix(word: str) -> bool:
+    last = _LAST_RUN.search(word)
+    return last is not None and len(last[0]) >= SHORTEST_PREFIX
 
 
 def _quoted(word: str) -> str:
-    last = _LAST_RUN.search(word)
-    star = "*" if last is not None and len(last[0]) >= SHORTEST_PREFIX else ""
-    return '"' + word.replace('"', '""') + '"' + star
+    return '"' + word.replace('"', '""') + '"' + "*" * _is_prefix(word)
 
 
-class Marks:
-    """Marks for what FTS5 found, which no text can hold by chance or by malice."""
-
-    def __init__(self) -> None:
-        nonce = secrets.token_hex(16)
-        self.begin, self.end = f"<{nonce}<", f">{nonce}>"
-        self._either = re.compile(f"({self.begin}|{self.end})")
-
-    def read(self, marked: str) -> tuple[str, list[Range]]:
-        """The text without the marks, and where they were."""
-        text, ranges, begin = "", [], 0
-        for piece in self._either.split(marked):
-            if piece == self.begin:
-                begin = len(text)
-            elif piece == self.end:
-                ranges.append((begin, len(text)))
-            else:
-                text += piece
-        return text, ranges
+def _pattern(word: str) -> re.Pattern[str]:
+    """Finds what the index found, in folded text."""
+    runs = (f"{_ACCENTS}*".join(map(re.escape, run)) for run in _RUN.findall(_folded(word)))
+    end = f"(?:{_LETTER}|{_ACCENTS})*" if _is_prefix(word) else f"{_ACCENTS}*(?!{_LETTER})"
+    return re.compile(f"(?<!{_LETTER})" + r"[\W_]+".join(runs) + end)
 
 
-def occurrences(text: str, words: Sequence[str]) -> list[Range]:
-    """Where the first of each of ``words`` are, as they stand."""
-    return [(at, at + len(word)) for word in words if (at := text.find(word)) >= 0]
+class _Folding(dict[int, str]):
+    """Each character's base letter in lower case: one for one, so that places stay the same."""
+
+    def __missing__(self, code: int) -> str:
+        base, *accents = list(unicodedata.normalize("NFD", chr(code)))
+        # Only accents may go: Korean syllables fall into letters as well.
+        folded = (base if all(map(unicodedata.combining, accents)) else chr(code)).lower()[0]
+        self[code] = folded
+        return folded
+
+
+_FOLDING = _Folding()
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
+
+
+def occurrences(text: str, query: Query) -> list[Range]:
+    """Where in ``text`` a search found something: the first place, and what else is in reach of a snippet.
+
+    FTS5 could tell, but takes seconds for a common word in a long message. Its rules are followed here: no difference
+    between upper and lower case or with and without accents, whole words or their beginnings.
+    """
+    folded = _folded(text)
+    places = [pattern.finditer(folded) for pattern in query.patterns]
+    firsts = [found.span() for place in places if (found := next(place, None)) is not None]
+    firsts += [(at, at + len(word)) for word in query.contained if (at := text.find(word)) >= 0]
+    if not firsts:
+        return []
+    reach = min(firsts)[0] + SNIPPET_LENGTH
+    for place in places:
+        firsts += takewhile(lambda span: span[0] < reach, (found.span() for found in place))
+    return firsts
 
 
 def snippet(text: str, ranges: Sequence[Range]) -> tuple[str, tuple[Range, ...]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localqwen.chats.query import LEAD_LENGTH, SNIPPET_LENGTH, parse, snippet
+from localqwen.chats.query import LEAD_LENGTH, SNIPPET_LENGTH, occurrences, parse, snippet
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
 from tests.chats.test_migrations import check_index
@@ -63,6 +63,24 @@ def test_words_without_spaces_between_them_are_found_inside(store: Store) -> Non
     assert store.search("東京")[0].snippet == "…" + "x" * (LEAD_LENGTH - 7) + " 日本の首都は東京です"
     assert found(store, "京都") == []
     assert found(store, "日本 nothing") == []
+
+
+def test_what_is_marked_is_what_the_index_found(store: Store) -> None:
+    chat = store.create_chat()
+    message = store.ask(chat.id, None, "title")
+    for text, query, marked in (
+        ("학교 한국", "한국", ["한국"]),
+        ("CAFE\u0301 society", "café", ["CAFE\u0301"]),
+        ("Ünder under wonder", "under", ["Ünder", "under"]),
+        ("a.b a_b ab", "a-b", ["a.b", "a_b"]),
+        ("anagram a", "a", ["a"]),
+    ):
+        message = store.branch(message, text)
+        assert found(store, query)[0] == (message.id, marked)
+
+
+def test_a_common_word_in_a_long_message_is_marked_only_as_far_as_a_snippet_shows() -> None:
+    assert len(occurrences("w o r d s " * 50_000, parse("o"))) < SNIPPET_LENGTH
 
 
 def test_an_answer_is_found_when_it_has_ended_and_not_while_it_is_written(store: Store) -> None:
