@@ -19,6 +19,12 @@ TITLE_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message. ``text`` is what was typed or generated, byte for byte; views sanitize it themselves."""
 
