@@ -13,6 +13,7 @@ _T = TypeVar("_T")
 _PATH = re.compile(r'(?:^|(?<=\s))@(?:"([^"]*)"?|([^\s"]*))$')
 _COMMAND = re.compile(r"/([A-Za-z][\w-]*|)$", re.ASCII)
 _COMMAND_LINE = re.compile(r"/([A-Za-z][\w-]*)(?:\s+(.*))?", re.ASCII | re.DOTALL)
+_WORD_END = re.compile(r"\S*")
 _SEPARATORS = "/\\_-. "
 
 MATCH = 16
@@ -67,29 +68,51 @@ class Literally:
     text: str
 
 
-Meaning: TypeAlias = Command | Literally
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A text that looks like a command and is none: a sentence for the person."""
+
+    sentence: str
+
+
+Meaning: TypeAlias = Command | Literally | Mistake
 
 
 def word_at(line: str, column: int, row: int = 0) -> Word | None:
-    """The word before the cursor that a popup can complete; commands only stand at the start of row 0."""
+    """The word before the cursor that a popup can complete; commands only stand at the start of row 0.
+
+    Its query ends at the cursor; the word itself goes on to the next space.
+    """
     before = line[:column]
+    tail = _WORD_END.match(line, column)
+    end = tail.end() if tail else column
     if row == 0 and (found := _COMMAND.match(before)):
-        return Word("command", 0, column, found[1])
+        return Word("command", 0, end, found[1])
     if found := _PATH.search(before):
         quoted = found[1] is not None
-        return Word("path", found.start(), column, found[1] if quoted else found[2])
+        return Word("path", found.start(), column if quoted else end, found[1] if quoted else found[2])
     return None
 
 
-def meaning(text: str) -> Meaning:
-    """Whether a text is a command. ``//`` begins a text with a slash, and ``/etc/fstab`` is no command's name."""
+def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
+    """What sending a text means: ``/name argument`` is a command, ``//`` begins a text with one slash.
+
+    ``/etc/fstab`` has no command's shape and is only text; without any commands everything is.
+    """
+    if not items:
+        return Literally(text)
     if text.startswith("//"):
         return Literally(text[1:])
-    if text.strip() == "/":
-        return Command("", "")
-    if found := _COMMAND_LINE.fullmatch(text):
-        return Command(found[1], (found[2] or "").strip())
-    return Literally(text)
+    found = _COMMAND_LINE.fullmatch(text)
+    if found is None and text.strip() != "/":
+        return Literally(text)
+    name, argument = (found[1], (found[2] or "").strip()) if found else ("", "")
+    item = next((item for item in items if item.name == name), None)
+    if item is None:
+        return Mistake(f"There is no command /{name}. To send a text that begins with a slash, begin it with two.")
+    if argument and item.argument is None:
+        return Mistake(f"/{name} takes nothing behind it. To send this as a text, begin it with two slashes.")
+    return Command(name, argument)
 
 
 def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.completion import Command, Literally, SlashItem, Word, commands_for, fuzzy, meaning, paths_for, word_at
+from tui.completion import (
+    Command,
+    Literally,
+    Mistake,
+    SlashItem,
+    Word,
+    commands_for,
+    fuzzy,
+    meaning,
+    paths_for,
+    word_at,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,25 +42,44 @@ def test_the_word_before_the_cursor_is_found(line: str, word: Word | None) -> No
 
 def test_a_command_stands_only_on_the_first_line_and_before_the_cursor() -> None:
     assert word_at("/model", 6, row=1) is None
-    assert word_at("/model", 3) == Word("command", 0, 3, "mo")
+    assert word_at("/model", 3) == Word("command", 0, 6, "mo")
+    assert word_at("see @file now", 6) == Word("path", 4, 9, "f")
     assert word_at("/model", 0) is None
+
+
+COMMANDS = [SlashItem("new", "anew"), SlashItem("model", "another", "name"), SlashItem("system", "", "text")]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("hello", Literally("hello")),
+        ("", Literally("")),
         ("/new", Command("new", "")),
+        ("/new \n", Command("new", "")),
         ("/model  qwen2 7b \n", Command("model", "qwen2 7b")),
+        ("/model", Command("model", "")),
         ("/system You are\nkind.", Command("system", "You are\nkind.")),
-        ("/", Command("", "")),
         ("//new", Literally("/new")),
         ("/etc/fstab is broken", Literally("/etc/fstab is broken")),
         (" /new", Literally(" /new")),
     ],
 )
 def test_a_text_is_a_command_or_what_it_says(text: str, expected: object) -> None:
-    assert meaning(text) == expected
+    assert meaning(text, COMMANDS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("/", "no command / "), ("/nwe", "no command /nwe"), ("/new x", "/new takes nothing")]
+)
+def test_a_mistaken_command_is_explained(text: str, words: str) -> None:
+    found = meaning(text, COMMANDS)
+    assert isinstance(found, Mistake)
+    assert words.strip() in found.sentence
+
+
+def test_without_commands_a_slash_is_a_slash() -> None:
+    assert [meaning(text, ()) for text in ("/", "//x", "/new")] == [Literally("/"), Literally("//x"), Literally("/new")]
 
 
 def test_the_commands_that_fit_come_best_first() -> None:

@@ -13,13 +13,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Static, TextArea
+from textual.widgets import Static
 from textual.worker import WorkerFailed
 
 from localqwen.chats.answer import Answer
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.params import SamplingParams
+from tui.attachments import Outgoing
 from tui.backend import Backend
 from tui.presenter import entries_of, update_answer
 from tui.sanitize import safe, safe_line
@@ -36,7 +37,6 @@ FRAME_SECONDS = 1 / 30
 # A frame that is dear to render comes less often, so that rendering never takes more than a tenth of the time.
 FRAME_COST_FACTOR = 9
 SLOWEST_FRAME_SECONDS = 0.25
-DRAFT_SECONDS = 0.2
 NARROW = 90
 SHUT_DOWN_SECONDS = 5
 
@@ -44,7 +44,7 @@ SHUT_DOWN_SECONDS = 5
 class ChatScreen(Screen[None]):
     """Everything that a person does with conversations."""
 
-    AUTO_FOCUS = "#composer"
+    AUTO_FOCUS = "#composer-text"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="answer.stop", show=False),
@@ -69,7 +69,6 @@ class ChatScreen(Screen[None]):
         self._answer_entry: AnswerEntry | None = None
         self._frame: Timer | None = None
         self._frame_cost = 0.0
-        self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """The layout."""
@@ -96,8 +95,7 @@ class ChatScreen(Screen[None]):
         self._answer_entry = last if isinstance(last, AnswerEntry) else None
         self.query_one(Transcript).show(entries)
         composer = self.query_one(Composer)
-        with self.prevent(TextArea.Changed):
-            composer.fill(conversation.draft)
+        composer.fill(conversation.draft)
         self._refresh_title()
         self._refresh_status()
         self._list_chats()
@@ -154,12 +152,13 @@ class ChatScreen(Screen[None]):
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def _send(self, text: str) -> bool:
+    def _send(self, outgoing: Outgoing) -> bool:
         """Begin a turn, unless an answer is on its way: then the text stays where it is."""
         if not self._turns.begin(self._conversation):
             self.notify("An answer is on its way: Esc stops it, or send this afterwards.", timeout=4)
             return False
-        self._take_turn(self._conversation, text)
+        parts = [outgoing.text, *(f"{one.name}:\n\n{one.text}" for one in outgoing.attachments)]
+        self._take_turn(self._conversation, "\n\n".join(part for part in parts if part))
         return True
 
     @work(group="turns")
@@ -200,15 +199,10 @@ class ChatScreen(Screen[None]):
 
     # -- drafts ----------------------------------------------------------------------------------------------------
 
-    def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Keep what is typed, soon."""
+    def on_composer_draft_changed(self, event: Composer.DraftChanged) -> None:
+        """Keep what is typed."""
         event.stop()
-        if self._draft_timer is None:
-            self._draft_timer = self.set_timer(DRAFT_SECONDS, self._save_draft)
-
-    def _save_draft(self) -> None:
-        self._draft_timer = None
-        self._keep_draft(self._conversation, self.query_one(Composer).text)
+        self._keep_draft(self._conversation, self.query_one(Composer).draft.text)
 
     @work(group="drafts")
     async def _keep_draft(self, conversation: Conversation, text: str) -> None:
@@ -248,10 +242,7 @@ class ChatScreen(Screen[None]):
         self.query_one(Composer).focus()
 
     async def _leave(self) -> None:
-        if self._draft_timer is not None:
-            self._draft_timer.stop()
-            self._draft_timer = None
-        await self._conversation.save_draft(self.query_one(Composer).text)
+        await self._conversation.save_draft(self.query_one(Composer).draft.text)
 
     def action_list(self) -> None:
         """Go to the list of conversations, or back."""
