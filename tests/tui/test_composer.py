@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from localqwen.chats.tree import Attachment
@@ -205,3 +209,10 @@ async def test_a_draft_of_a_megabyte_can_be_held_and_typed_into() -> None:
         app.composer.fill(text)
         await pilot.press("x")
         assert app.composer.draft == Outgoing(text + "x")
+
+
+def test_what_has_changed_is_painted_soon_because_the_package_is_imported_before_textual() -> None:
+    code = "import tui.app; from textual import constants; print(constants.MAX_FPS)"
+    environment = {name: value for name, value in os.environ.items() if name != "TEXTUAL_FPS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "120"

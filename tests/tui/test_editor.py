@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 from textual.app import App
 
@@ -127,3 +130,45 @@ def test_an_editor_that_is_not_there_is_named(tmp_path: Path) -> None:
         editor_command("'x", {"PATH": str(tmp_path)})
     with pytest.raises(EditorError, match=r"set \$EDITOR"):
         editor_command(None, {"PATH": str(tmp_path)})
+
+
+TICKING = """
+from textual.app import App
+from textual.widgets import Static
+from tui.editor import edit
+
+class Ticking(App):
+    count = 0
+    def compose(self):
+        yield Static("begin")
+    def on_mount(self):
+        self.set_interval(0.01, self.tick)
+    def tick(self):
+        self.count += 1
+        self.query_one(Static).update(f"tick {self.count}")
+    async def key_e(self):
+        text = await edit(self, "old")
+        self.query_one(Static).remove()
+        await self.mount(Static(f"came back: {text} after {'many' if self.count > 20 else 'no'} ticks"))
+        self.tick = lambda: None
+
+Ticking().run()
+"""
+
+
+def test_a_real_terminal_is_the_editors_alone_while_the_app_goes_on(temporary: Path, editor: Path) -> None:
+    # What the app writes meanwhile would stand between the editor's two lines.
+    body(editor, 'trap "" INT; echo EDITING; read answer; printf "%s" "$answer" > "$file"; echo EDITED')
+    child = pexpect.spawn(sys.executable, ["-c", TICKING], dimensions=(24, 80), encoding="utf-8", timeout=20)
+    child.expect("tick")
+    child.send("e")
+    child.expect("EDITING\r\n")
+    time.sleep(0.5)
+    child.send("\x03")
+    child.sendline("new text")
+    child.expect("EDITED")
+    assert child.before is not None
+    assert "tick" not in child.before
+    child.expect("came back: new text after many ticks")
+    child.sendcontrol("q")
+    child.expect(pexpect.EOF)

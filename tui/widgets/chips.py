@@ -151,7 +151,7 @@ class Chips(Widget):
     def render(self) -> Content:
         """All chips that have room; the last row says how many have none."""
         chip, marked = self.get_visual_style("chips--chip"), self.get_visual_style("chips--marked")
-        cross = self.get_visual_style("chips--cross")
+        cross = self.get_visual_style("chips--cross", partial=True)
         spots = self._spots(self.content_size.width)
         rows: list[Content] = []
         for number in range(self.rows(self.content_size.width)):

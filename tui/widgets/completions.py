@@ -127,13 +127,15 @@ class Completions(Widget):
 
     def _row(self, number: int, row: Suggestion, width: int) -> Content:
         label = Content(safe_cells(row.label))
-        typed = self.get_visual_style("completions--typed")
+        typed = self.get_visual_style("completions--typed", partial=True)
         for at in row.positions:
             label = label.stylize(typed, at, at + 1)
         line = Content(" ") + label
         if row.remark:
             gap = " " * (self._labels - label.cell_length + 3)
-            line += gap + Content.styled(safe_cells(row.remark), self.get_visual_style("completions--remark"))
+            line += gap + Content.styled(
+                safe_cells(row.remark), self.get_visual_style("completions--remark", partial=True)
+            )
         line = line.truncate(width, ellipsis=True, pad=True)
         return line.stylize_before(self.get_visual_style("completions--chosen")) if number == self.index else line
 

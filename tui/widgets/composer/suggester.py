@@ -132,6 +132,7 @@ class Suggester:
 
     async def _attach(self, word: Word, row: int, path: str) -> None:
         self.dismiss()
+        document = self._area.document
         try:
             async with asyncio.timeout(READ_SECONDS):
                 attachment = await asyncio.to_thread(read_attachment, path, self._files.base)
@@ -140,8 +141,10 @@ class Suggester:
         except TimeoutError:
             self._host.say(f"{safe_line(path)} could not be read within {READ_SECONDS:.0f} seconds.")
         else:
-            self._put(word, row, "")
-            self._host.attach(attachment)
+            # Another conversation's draft may have come meanwhile: the file is not for that.
+            if self._area.document is document:
+                self._put(word, row, "")
+                self._host.attach(attachment)
 
     def _put(self, word: Word, row: int, text: str) -> None:
         line = self._area.document.get_line(row)
