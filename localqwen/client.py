@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
+from localqwen.device_memory import DeviceMemory
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import (
     AnswerEvent,
@@ -39,6 +40,8 @@ TIMEOUT = httpx.Timeout(connect=10, read=None, write=60, pool=None)
 MODEL_DEFAULTS = SamplingParams()
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ERROR_BYTES = 65536
+TOKENIZE, MEMORY = "/localqwen/tokenize", "/localqwen/memory"
+EXTRA_SECONDS = 10.0  # for what is only nice to know
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Client:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ServerError(f"{endpoint.url} is no server address: write it as http://HOST:PORT or https://HOST.")
         self.endpoint = endpoint
+        self._lacking: set[str] = set()
         headers = {"Localqwen-Events": "1"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
@@ -103,8 +107,13 @@ class Client:
         messages: Sequence[ChatMessage],
         params: SamplingParams = MODEL_DEFAULTS,
         model: str | None = None,
+        *,
+        resume: bool = False,
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Ask for the next message, yielding its events as they come.
+
+        With ``resume``, ask for the rest of the last message instead, which is the assistant's: what comes is only
+        what follows it. Our own server, vLLM and llama-server can do that.
 
         The last event is one :class:`Finished`, whatever happens: a server that cannot be reached, refuses or dies
         ends the answer with reason ``"error"``. Closing the generator (``aclose``, or cancelling the task that
@@ -115,6 +124,8 @@ class Client:
         try:
             name = model or await self._first_model()
             body = _request_body(messages, params, name)
+            if resume:
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
             answer = _Answer()
             async with self._events("POST", "/v1/chat/completions", body) as events:
                 async for event in events:
@@ -131,6 +142,25 @@ class Client:
             finished = Finished("error", error=str(error))
         yield finished
 
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
+        """How many tokens a text takes, or the prompt that a conversation becomes.
+
+        ``None`` when the server does not tell: it is no localqwen server, it still loads, it is gone, or the model's
+        template refuses the messages. :func:`localqwen.token_count.estimate` is the way out.
+        """
+        body = {"text": said} if isinstance(said, str) else {"messages": list(said)}
+        answer = await self._extra("POST", TOKENIZE, {**body, "count_only": True})
+        count = answer.get("count")
+        return count if isinstance(count, int) else None
+
+    async def memory(self) -> tuple[DeviceMemory, ...]:
+        """How full the devices are that the model uses; nothing where the server does not tell."""
+        answer = await self._extra("GET", MEMORY, None)
+        try:
+            return tuple(DeviceMemory.from_json(device) for device in answer.get("devices", ()))
+        except (LookupError, TypeError):
+            return ()
+
     async def attach(self) -> AsyncGenerator[LoadEvent, None]:
         """Follow our own server while it loads its model, and keep it alive while the generator is open.
 
@@ -146,12 +176,25 @@ class Client:
                         with suppress(LookupError, TypeError, AttributeError):  # a newer server's, which is no matter
                             yield Planned(Plan.from_json(data["plan"]), tuple(data["taken"].items()))
                     case "loading":
-                        yield Loading(float(data.get("progress", 0)))
+                        done, total = int(data.get("done", 0)), int(data.get("total", 0))
+                        yield Loading(float(data.get("progress", 0)), done, total)
                     case "ready":
                         yield Ready(str(data.get("model", "")), int(data.get("context", 0)))
                     case "error":
                         raise ServerError(str(data.get("message") or "the model could not be loaded"))
         raise ServerGoneError(f"{_capitalized(self.endpoint.name)} went away.")
+
+    async def _extra(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What a route says that only our own server has; nothing whatever is wrong with it."""
+        if path in self._lacking:
+            return {}
+        try:
+            response = await self._http.request(method, path, json=body, timeout=EXTRA_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return {}
+        if response.status_code in {404, 405, 501}:
+            self._lacking.add(path)  # it is not asked again at every key
+        return {} if response.is_error else _json(response.content)
 
     async def _first_model(self) -> str:
         names = await self.models()
@@ -225,7 +268,7 @@ class _Answer:
         data = _json(event.data)
         match event.event:
             case "localqwen.prefill":
-                return [Prefill(int(data["done"]), int(data["total"]))]
+                return [Prefill(int(data["done"]), int(data["total"]), float(data.get("yarn_factor", 0)))]
             case "localqwen.usage":
                 self._usage = Usage(**{name: data[name] for name in Usage.__slots__ if name in data})
                 return []
