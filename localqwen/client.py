@@ -58,6 +58,14 @@ class Endpoint:
         return "the model's server process" if self.uds else f"the server at {self.url}"
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A model that a server offers; ``window`` is its context in tokens, 0 where the server does not tell."""
+
+    name: str
+    window: int = 0
+
+
 class Client:
     """An asynchronous client of one endpoint; use it as ``async with Client(endpoint) as client``."""
 
@@ -88,7 +96,11 @@ class Client:
         await self._http.aclose()
 
     async def models(self) -> list[str]:
-        """The names of the models that the server offers, as ``/v1/models`` lists them.
+        """The names of the models that the server offers. Raises as :meth:`offered`."""
+        return [model.name for model in await self.offered()]
+
+    async def offered(self) -> list[Offered]:
+        """The models that the server offers, as ``/v1/models`` lists them.
 
         Raises :class:`ServerError` when the server cannot be reached or refuses.
         """
@@ -97,10 +109,9 @@ class Client:
             if response.is_error:
                 raise ServerError(self._refusal(response.status_code, response.content))
             try:
-                names = [str(model["id"]) for model in response.json()["data"]]
+                return [Offered(str(model["id"]), _window(model)) for model in response.json()["data"]]
             except (ValueError, KeyError, TypeError):
                 raise ServerError(self._not_openai()) from None
-        return names
 
     async def stream(
         self,
@@ -315,6 +326,13 @@ def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model
         **{name: value for name, value in named.items() if value is not None},
         **({"stop": list(params.stop)} if params.stop else {}),
     }
+
+
+def _window(model: Mapping[str, Any]) -> int:
+    """The context that a model list tells: vLLM's and our own field, or llama-server's."""
+    meta = model.get("meta")
+    size = model.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, Mapping) else None)
+    return size if isinstance(size, int) and size > 0 else 0
 
 
 async def _read_limited(response: httpx.Response) -> bytes:
