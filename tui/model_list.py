@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from localqwen.catalog import Card, Shape
+from localqwen.catalog import DEMO, Card, Shape
 from localqwen.library import InstalledModel
 
 Fit: TypeAlias = Literal["gpu", "partly", "ram", "no", "unknown"]
@@ -136,11 +136,11 @@ def fit_words(row: ModelRow) -> str:
         case "gpu":
             return "fits on the GPU"
         case "partly":
-            return "fits partly on the GPU"
+            return "partly on the GPU"
         case "ram":
             return "fits"
         case "no":
-            return f"does not fit: about {gigabytes(row.short)} short"
+            return f"{gigabytes(row.short)} too large"
         case "unknown":
             return ""
 
@@ -168,6 +168,8 @@ def advice(row: ModelRow) -> str:
     """What to do about a model that cannot be opened, or what opening it does."""
     if row.is_remote:
         return f"Enter asks {row.name} from now on; the conversation stays."
+    if not row.is_installed and row.name == DEMO:
+        return "Not here yet: `localqwen demo` in a terminal makes it, in about ten seconds."
     if not row.is_installed:
         return f"Not here yet: `localqwen pull {row.name}` in a terminal downloads and converts it."
     if row.fit == "no":

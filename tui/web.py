@@ -8,9 +8,12 @@ may be opened by any page), and a page of our own that fetches nothing.
 
 from __future__ import annotations
 
+import asyncio
 import html
 import secrets
+import shlex
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -20,6 +23,7 @@ from textual_serve.server import Server, to_int
 from localqwen.errors import LocalqwenError
 
 HOST = "127.0.0.1"
+SHUTDOWN_SECONDS = 5.0
 FONT_SIZES = range(6, 73)
 
 PAGE = """<!DOCTYPE html>
@@ -53,18 +57,38 @@ class WebChat(Server):
         super().__init__(command, host=HOST, port=port, title="localqwen")
         self.key = secrets.token_urlsafe(24)
         self._say = say
+        self._tabs: set[asyncio.Task[Any]] = set()
 
     @property
     def address(self) -> str:
         """What to open in a browser; whoever knows it can use the chat."""
         return f"http://{HOST}:{self.port}/{self.key}/"
 
-    def initialize_logging(self) -> None:
-        """Leave the log alone: the library would print every request, and tracebacks with local variables."""
+    def run(self) -> None:
+        """Serve until Ctrl+C. The library's own way would print a logo, and the address before anybody listens."""
+        web.run_app(
+            self._make_app(),
+            host=HOST,
+            port=self.port,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            print=lambda *_: self._say(f"The chat is at {self.address} for this machine's browsers; Ctrl+C ends it."),
+        )
 
-    async def on_startup(self, app: web.Application) -> None:
-        """Say where it is."""
-        self._say(f"The chat is at {self.address} for this machine's browsers; Ctrl+C ends it.")
+    async def on_shutdown(self, app: web.Application) -> None:
+        """End the open tabs' chats, or the end would wait a minute for them."""
+        for tab in self._tabs:
+            tab.cancel()
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """A browser's tab: a chat process, until either goes away."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tabs.add(task)
+        try:
+            return await super().handle_websocket(request)
+        finally:
+            self._tabs.discard(task)
 
     async def _make_app(self) -> web.Application:
         # The library's own, with its routes under the secret: there is no public way to place them.
@@ -81,7 +105,6 @@ class WebChat(Server):
                 web.static(f"/{self.key}/static", self.statics_path, name="static"),
             ]
         )
-        app.on_startup.append(self.on_startup)
         app.on_shutdown.append(self.on_shutdown)
         return app
 
@@ -116,13 +139,8 @@ class WebChat(Server):
 
 def serve_chat(command: Sequence[str], port: int, say: Callable[[str], None]) -> None:
     """Serve until Ctrl+C. Raises :class:`LocalqwenError` when the port is taken."""
-    import asyncio
-    import shlex
-
-    # textual-serve asks for the event loop that a new Python no longer makes by itself.
-    asyncio.set_event_loop(asyncio.new_event_loop())
     try:
-        WebChat(shlex.join(command), port, say).serve()
+        WebChat(shlex.join(command), port, say).run()
     except OSError as error:
         raise LocalqwenError(
             f"Port {port} of this machine cannot be used ({error.strerror or error}): choose another with --port."

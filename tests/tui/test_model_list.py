@@ -78,9 +78,10 @@ def test_what_is_said_of_a_model() -> None:
     assert (fit_words(here), window_words(here)) == ("fits on the GPU", "32k–128k")
     assert "Enter opens it" in advice(here)
     away = ModelRow("qwen2-72b", fit="no", short=3 * GB)
-    assert fit_words(away) == "does not fit: about 3.0 GB short"
+    assert fit_words(away) == "3.0 GB too large"
     assert "`localqwen pull qwen2-72b`" in advice(away)
     assert not away.can_be_opened
+    assert "`localqwen demo`" in advice(ModelRow("demo"))
     assert window_words(ModelRow("x")) == fit_words(ModelRow("x")) == ""
     assert "from now on" in advice(ModelRow("x", is_remote=True))
     assert "too large" in advice(ModelRow("x", path=Path("/x"), fit="no"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Select, Switch, TextArea
+from textual.widgets import Input, OptionList, Select, TextArea
 
 from localqwen.errors import ServerError
 from localqwen.settings import Settings, read
@@ -18,7 +18,7 @@ from tui.backend import Connection
 from tui.model_list import ModelRow
 from tui.screens.models import ModelsScreen
 from tui.screens.settings import SettingsScreen
-from tui.theme import CONTRAST_DARK, DARK, THEMES
+from tui.theme import CONTRAST_DARK, DARK, THEMES, first_theme
 
 GB = 10**9
 HERE = ModelRow("mine-7b", "Mine", 5 * GB, 32768, 131072, Path("/m.gguf"))
@@ -44,8 +44,8 @@ class FakeSource:
 
 
 class Host(App[None]):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, ansi: bool | None = None) -> None:
+        super().__init__(ansi_color=ansi)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
@@ -87,7 +87,7 @@ async def test_models_are_listed_judged_and_opened() -> None:
     app = Host()
     async with app.run_test(size=(110, 30)) as pilot:
         await models(pilot, FakeSource(HERE, AWAY), "other")
-        await shown(pilot, "mine-7b", "5.0 GB", "32k–128k", "fits on the GPU", "~47.0 GB", "1.0 GB short")
+        await shown(pilot, "mine-7b", "5.0 GB", "32k–128k", "fits on the GPU", "~47.0 GB", "1.0 GB too large")
         await shown(pilot, "Enter opens it")
         await pilot.press("enter")
         await until_host(pilot, lambda: app.result != "open")
@@ -112,7 +112,7 @@ async def test_typing_filters() -> None:
     app = Host()
     async with app.run_test(size=(110, 30)) as pilot:
         await models(pilot, FakeSource(HERE, AWAY))
-        await shown(pilot, "mine-7b", "GB short")
+        await shown(pilot, "mine-7b", "GB too large")
         await pilot.press("7", "2")
         await until_host(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count == 1)
         assert "mine-7b" not in lines(pilot)
@@ -128,6 +128,25 @@ async def test_a_file_name_is_foreign_text() -> None:
         await models(pilot, FakeSource(EVIL))
         await shown(pilot, "[b]name[/b]")
         assert is_harmless(lines(pilot).replace("\n", ""))
+
+
+async def test_without_colours_the_marked_model_has_a_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Host(ansi=True)
+    app.theme = first_theme(app.theme, app.available_themes, {"NO_COLOR": "1"})
+    async with app.run_test(size=(110, 30)) as pilot:
+        await models(pilot, FakeSource(HERE, AWAY))
+        await shown(pilot, "mine-7b", "GB too large")
+        await shown(pilot, "❯○ mine-7b", "   qwen2-72b")
+        await pilot.press("down")
+        await shown(pilot, " ○ mine-7b", "❯  qwen2-72b")
+        segments = [segment for line in app.screen._compositor.render_strips() for segment in line if segment.style]
+        assert all(
+            color is None or color.is_default
+            for segment in segments
+            if segment.style is not None
+            for color in (segment.style.color, segment.style.bgcolor)
+        )
 
 
 async def test_a_server_that_lists_nothing_says_why() -> None:
@@ -151,7 +170,7 @@ async def test_settings_are_kept_in_the_file(tmp_path: Path) -> None:
         await settings(pilot, Settings(keys=(("help", "f3"),), temperature=0.5), path)
         app.screen.query_one("#setting-temperature", Input).value = ""
         app.screen.query_one("#setting-top_k", Input).value = " 20 "
-        app.screen.query_one("#setting-sidebar", Switch).value = False
+        app.screen.query_one("#setting-sidebar", Select).value = False
         app.screen.query_one("#setting-system_prompt", TextArea).text = "Be\nbrief."
         await pilot.press("ctrl+s")
         await until_host(pilot, lambda: app.result != "open")

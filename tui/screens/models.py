@@ -19,7 +19,7 @@ from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, win
 from tui.model_source import ModelSource
 from tui.sanitize import safe_line
 
-NAME_CELLS = 34
+NAME_CELLS = 26
 FIT_STYLES = {"gpu": "$success", "ram": "$success", "partly": "$warning", "no": "$error", "unknown": ""}
 
 
@@ -42,11 +42,11 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         background: $background 60%;
 
         & > #models {
-            width: 100;
+            width: 90;
             max-width: 95%;
-            height: auto;
-            max-height: 90%;
-            padding: 1 2;
+            height: 90%;
+            max-height: 32;
+            padding: 1;
             background: $surface;
             border: round $primary 60%;
         }
@@ -64,8 +64,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         }
 
         #models-list {
-            height: auto;
-            max-height: 60vh;
+            height: 1fr;
             border: none;
             background: $surface;
             text-wrap: nowrap;
@@ -73,6 +72,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         }
 
         #models-advice {
+            height: 3;
             padding: 1 1 0 1;
             color: $foreground 70%;
         }
@@ -86,6 +86,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         self._current = current
         self._rows: list[ModelRow] = []
         self._shown: list[ModelRow] = []
+        self._pointed: int | None = None
 
     def compose(self) -> ComposeResult:
         """A filter, the list, and what Enter does."""
@@ -117,7 +118,8 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         wanted = marked.name if marked is not None else self._current
         self._shown = matching(self._rows, self.query_one("#models-filter", Input).value)
         options.clear_options()
-        options.add_options([Option(line(row, current=row.name == self._current)) for row in self._shown])
+        options.add_options([Option(self._line(row)) for row in self._shown])
+        self._pointed = None
         names = [row.name for row in self._shown]
         if names:
             options.highlighted = names.index(wanted) if wanted in names else 0
@@ -128,6 +130,17 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
     def _highlighted(self) -> ModelRow | None:
         at = self.query_one("#models-list", OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else None
+
+    def _line(self, row: ModelRow, *, pointed: bool = False) -> Content:
+        return line(row, current=row.name == self._current, pointed=pointed)
+
+    def _point_at(self, at: int | None) -> None:
+        """Mark a line with a sign too: Textual's mark is a colour, which not everybody has."""
+        options = self.query_one("#models-list", OptionList)
+        for index in {self._pointed, at}:
+            if index is not None and index < len(self._shown):
+                options.replace_option_prompt_at_index(index, self._line(self._shown[index], pointed=index == at))
+        self._pointed = at
 
     def _advise(self, text: str) -> None:
         self.query_one("#models-advice", Static).update(safe_line(text))
@@ -140,6 +153,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say what Enter does."""
         event.stop()
+        self._point_at(event.option_list.highlighted)
         if (row := self._highlighted) is not None:
             self._advise("This model is open." if row.name == self._current else advice(row))
 
@@ -166,7 +180,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
             self._advise(advice(row))
 
 
-def line(row: ModelRow, *, current: bool) -> Content:
+def line(row: ModelRow, *, current: bool, pointed: bool = False) -> Content:
     """A model as one line."""
     mark = "●" if current else "○" if row.can_be_opened else " "
     name = safe_line(row.name)
@@ -175,6 +189,7 @@ def line(row: ModelRow, *, current: bool) -> Content:
     if row.size and not row.is_installed:
         size = f"~{size}"
     return Content.assemble(
+        ("❯" if pointed else " ", "$primary"),
         (mark, "$primary"),
         " ",
         name_cells if row.can_be_opened else name_cells.stylize("$foreground 60%"),

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input, Label, Select, Static, Switch, TextArea
+from textual.widgets import Input, Label, Select, Static, TextArea
 
 from localqwen import paths
 from localqwen.errors import LocalqwenError
@@ -42,16 +42,18 @@ class SettingsScreen(ModalScreen[Settings | None]):
         & > #settings {
             width: 100;
             max-width: 95%;
-            height: auto;
-            max-height: 90%;
-            padding: 1 2;
+            height: 90%;
+            padding: 1 2 0 2;
             background: $surface;
             border: round $primary 60%;
         }
 
         #settings-lines {
-            height: auto;
-            max-height: 70vh;
+            height: 1fr;
+        }
+
+        #settings-head {
+            text-style: bold;
         }
 
         .settings-title {
@@ -77,17 +79,12 @@ class SettingsScreen(ModalScreen[Settings | None]):
             padding-bottom: 1;
         }
 
-        Switch {
-            border: none;
-            height: 1;
-            padding: 0;
-        }
-
         TextArea {
             height: 5;
         }
 
         #settings-note {
+            height: 3;
             padding-top: 1;
             color: $foreground 70%;
         }
@@ -109,7 +106,7 @@ class SettingsScreen(ModalScreen[Settings | None]):
     def compose(self) -> ComposeResult:
         """A widget for each setting, by table."""
         with Vertical(id="settings"):
-            yield Static("Settings", classes="settings-title")
+            yield Static("Settings", id="settings-head")
             with VerticalScroll(id="settings-lines"):
                 table = ""
                 for option in options():
@@ -140,7 +137,8 @@ class SettingsScreen(ModalScreen[Settings | None]):
             choices = [(one, one) for one in option.metadata["choices"]]
             return Select(choices, value=value, allow_blank=False, id=name, compact=True)
         if isinstance(option.default, bool):
-            return Switch(value, id=name, animate=False)
+            # A switch tells its state by colour alone.
+            return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
         if option.name in LONG_TEXTS:
             return TextArea(safe(value), id=name, tab_behavior="focus", show_line_numbers=False)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -191,7 +189,7 @@ class SettingsScreen(ModalScreen[Settings | None]):
         for option in options():
             widget = self.query_one(f"#setting-{option.name}")
             match widget:
-                case Switch() | Select():
+                case Select():
                     yield option, cast("Value", widget.value)
                 case TextArea():
                     yield option, widget.text
