@@ -19,6 +19,7 @@ from pathlib import Path
 from localqwen.chats.answer import Answer, end
 from localqwen.chats.store import Store
 from localqwen.client import MODEL_DEFAULTS
+from localqwen.device_memory import DeviceMemory
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
@@ -61,8 +62,21 @@ class Scripted:
         await asyncio.Event().wait()
         return ""
 
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
+        """Nobody counts."""
+        return None
+
+    async def memory(self) -> tuple[DeviceMemory, ...]:
+        """Nobody looks."""
+        return ()
+
     async def stream(
-        self, messages: Sequence[ChatMessage], params: SamplingParams = MODEL_DEFAULTS, model: str | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        params: SamplingParams = MODEL_DEFAULTS,
+        model: str | None = None,
+        *,
+        resume: bool = False,
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Deltas at a fixed rate."""
         begin, sent = time.perf_counter(), 0

@@ -5,7 +5,6 @@ Only HTTP happens here, so that the terminal interface starts fast and never sha
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,19 +16,16 @@ from urllib.parse import urlsplit
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
+from localqwen.answer_stream import AnswerStream, error_message, json_object
 from localqwen.device_memory import DeviceMemory
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import (
     AnswerEvent,
-    Delta,
     Finished,
-    FinishReason,
     LoadEvent,
     Loading,
     Planned,
-    Prefill,
     Ready,
-    Usage,
 )
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.plan import Plan
@@ -137,7 +133,7 @@ class Client:
             body = _request_body(messages, params, name)
             if resume:
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
-            answer = _Answer()
+            answer = AnswerStream()
             async with self._events("POST", "/v1/chat/completions", body) as events:
                 async for event in events:
                     try:
@@ -181,7 +177,7 @@ class Client:
         """
         async with self._events("GET", "/localqwen/attach", None) as events:
             async for event in events:
-                data = _json(event.data)
+                data = json_object(event.data)
                 match event.event:
                     case "plan":
                         with suppress(LookupError, TypeError, AttributeError):  # a newer server's, which is no matter
@@ -205,7 +201,7 @@ class Client:
             return {}
         if response.status_code in {404, 405, 501}:
             self._lacking.add(path)  # it is not asked again at every key
-        return {} if response.is_error else _json(response.content)
+        return {} if response.is_error else json_object(response.content)
 
     async def _first_model(self) -> str:
         names = await self.models()
@@ -235,7 +231,7 @@ class Client:
 
     def _refusal(self, status: int, content: bytes) -> str:
         """An error response in words: the server's own, if it sent any."""
-        message = _error_message(_json(content))
+        message = error_message(json_object(content))
         if message and self.endpoint.uds:
             return message  # our own server's errors are whole sentences
         if not message and status in {401, 403}:
@@ -261,58 +257,6 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
         raise ServerGoneError(f"{name} went away in the middle of its work.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServerError(f"{name} cannot be asked: {error}.") from error
-
-
-class _Answer:
-    """Collects what a stream of chat completion chunks says about one answer."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self._reason: FinishReason | None = None
-        self._error: str | None = None
-        self._usage = Usage()
-
-    def read(self, event: ServerSentEvent) -> list[AnswerEvent]:
-        if event.data == "[DONE]":
-            self.done = True
-            return []
-        data = _json(event.data)
-        match event.event:
-            case "localqwen.prefill":
-                return [Prefill(int(data["done"]), int(data["total"]), float(data.get("yarn_factor", 0)))]
-            case "localqwen.usage":
-                self._usage = Usage(**{name: data[name] for name in Usage.__slots__ if name in data})
-                return []
-            case "message" | "" | "error":
-                return self._read_chunk(data)
-            case _:
-                return []
-
-    def _read_chunk(self, chunk: Mapping[str, Any]) -> list[AnswerEvent]:
-        if message := _error_message(chunk):
-            self._error, self.done = message, True
-            return []
-        if usage := chunk.get("usage"):
-            self._read_usage(usage)
-        events: list[AnswerEvent] = []
-        for choice in chunk.get("choices") or []:
-            if text := (choice.get("delta") or {}).get("content"):
-                events.append(Delta(str(text)))
-            if reason := choice.get("finish_reason"):
-                self._reason = reason if reason in {"length", "cancelled"} else "stop"
-        return events
-
-    def _read_usage(self, usage: Mapping[str, Any]) -> None:
-        if not self._usage.prompt_tokens:  # our own server's event says more
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
-
-    def finished(self) -> Finished | None:
-        """How the answer ended, or ``None`` if the stream stopped without saying."""
-        if self._error is not None:
-            return Finished("error", self._usage, self._error)
-        reason = self._reason or ("stop" if self.done else None)
-        return Finished(reason, self._usage) if reason else None
 
 
 def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model: str) -> dict[str, Any]:
@@ -342,22 +286,6 @@ async def _read_limited(response: httpx.Response) -> bytes:
         if len(content) > MAX_ERROR_BYTES:
             break
     return content
-
-
-def _json(data: str | bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _error_message(data: Mapping[str, Any]) -> str:
-    """The message of an error object: OpenAI's ``{"error": {"message"}}``, or the shapes that others use."""
-    error = data.get("error") or (data.get("message") if data.get("object") == "error" else None) or data.get("detail")
-    if isinstance(error, Mapping):
-        error = error.get("message") or "it gave no reason"
-    return str(error) if error else ""
 
 
 def _capitalized(text: str) -> str:

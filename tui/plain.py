@@ -16,16 +16,16 @@ from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
 from localqwen.errors import LocalqwenError
-from localqwen.events import AnswerEvent, Loading, Ready
+from localqwen.events import AnswerEvent, Loading
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.settings import Settings
-from tui.backend import Asking, Backend, Connection, Failed, State
+from tui.backend import Asking, Backend, Connection, Failed
 from tui.meters import loading_words
-from tui.model_list import ModelRow, advice, fit_words, gigabytes
+from tui.model_list import ModelRow, advice
 from tui.model_source import source_for
 from tui.plain_terminal import Interrupt, StandardTerminal, Terminal
+from tui.plain_words import Speaking, chosen_row, model_words, waiting_words
 from tui.sanitize import SafeText, safe, safe_line
-from tui.sentences import Sentences
 
 HELP = (
     ("/help", "this list"),
@@ -149,7 +149,7 @@ class PlainChat:
             self._backend.start()
         self._tell_waiting()
         asking = self._backend.asking()
-        speaking = _Speaking(self._terminal, asking)
+        speaking = Speaking(self._terminal, asking)
 
         def notify() -> None:
             if self._conversation.answer is not None:
@@ -201,7 +201,7 @@ class PlainChat:
         told: list[str] = []
 
         def tell() -> None:
-            words = _waiting_words(self._backend.state)
+            words = waiting_words(self._backend.state)
             if words and words not in told:
                 told.append(words)
                 if isinstance(self._backend.state, Loading):
@@ -211,7 +211,7 @@ class PlainChat:
         self._backend.on_change = tell
         tell()
 
-    def _end(self, speaking: _Speaking, message: Message) -> None:
+    def _end(self, speaking: Speaking, message: Message) -> None:
         speaking.finish(message.text)
         match message.state:
             case "error":
@@ -275,11 +275,11 @@ class PlainChat:
         if not rest:
             self._models = await source.judged()
             for number, row in enumerate(self._models, 1):
-                self._line(f"{number}. {_model_words(row)}")
+                self._line(f"{number}. {model_words(row)}")
             self._line("/model and a number or a name chooses one.")
             return
         self._models = self._models or await source.listed()
-        chosen = _chosen(self._models, rest)
+        chosen = chosen_row(self._models, rest)
         if chosen is None:
             self._line(f"There is no model {rest}; /model lists them.")
         elif not chosen.can_be_opened:
@@ -290,62 +290,3 @@ class PlainChat:
 
     async def _quit(self, _: str) -> None:
         self._leaving = True
-
-
-class _Speaking:
-    """Says an answer in sentences as it grows, after its speaker's name."""
-
-    def __init__(self, terminal: Terminal, asking: Asking) -> None:
-        self._terminal = terminal
-        self._asking = asking
-        self._sentences = Sentences()
-        self._told = 0
-        self._ends_line = True
-        self._has_begun = False
-
-    def told(self, text: str) -> None:
-        """The text so far."""
-        pieces = self._sentences.feed(text[self._told :])
-        self._told = len(text)
-        for piece in pieces:
-            self._say(piece)
-
-    def finish(self, text: str) -> None:
-        """The whole text."""
-        self.told(text)
-        self._say(self._sentences.finish())
-        if not self._ends_line:
-            self._terminal.say(SafeText("\n"))
-
-    def _say(self, piece: str) -> None:
-        if not piece:
-            return
-        if not self._has_begun:
-            self._has_begun = True
-            self._terminal.say(SafeText(f"{safe_line(self._asking.model)}: "))
-        self._terminal.say(safe(piece))
-        self._ends_line = piece.endswith("\n")
-
-
-def _waiting_words(state: State) -> str:
-    """A line for each state that is worth one, and for each quarter of loading."""
-    match state:
-        case Loading(progress):
-            return f"loading {int(progress * 4)}"
-        case Ready() | Failed():
-            return ""
-        case _:
-            return "Starting the model."
-
-
-def _model_words(row: ModelRow) -> str:
-    about = [gigabytes(row.size)] if row.size else []
-    about += [fit_words(row)] if row.fit != "unknown" else []
-    about += ["installed" if row.is_installed else "" if row.is_remote else "not installed"]
-    return f"{safe_line(row.name)}: {', '.join(filter(None, about))}".removesuffix(": ")
-
-
-def _chosen(found: list[ModelRow], wanted: str) -> ModelRow | None:
-    if wanted.isdecimal():
-        return found[int(wanted) - 1] if 1 <= int(wanted) <= len(found) else None
-    return next((row for row in found if row.name.lower() == wanted.lower()), None)
