@@ -323,8 +323,8 @@ async def test_text_is_selected_with_the_mouse_and_copied(app: ChatApp, connecti
         top = next(y for y, line in enumerate(lines) if "first line" in line)
         left = lines[top].index("first line")
         await pilot.mouse_down(offset=(left, top))
-        await pilot.hover(offset=(left + 6, top + 2))
-        await pilot.mouse_up(offset=(left + 6, top + 2))
+        await pilot.hover(offset=(left + 5, top + 2))
+        await pilot.mouse_up(offset=(left + 5, top + 2))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.clipboard == "first line\n\nsecond")
 

@@ -269,6 +269,11 @@ class ChatScreen(Screen[None]):
         if sidebar.has_class("-hidden"):
             self.query_one(Composer).focus()
 
+    def on_transcript_copy(self, event: Transcript.Copy) -> None:
+        """Copy what is selected or current in the transcript."""
+        event.stop()
+        self.app.copy_to_clipboard(event.text)
+
     def action_copy_answer(self) -> None:
         """Copy the last answer as it was written, in Markdown."""
         answer = _last_answer(self._conversation)
