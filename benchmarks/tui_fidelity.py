@@ -112,7 +112,7 @@ def chunking(chance: random.Random, sources: list[str]) -> tuple[str, list[int]]
     while at < len(source):
         at += chance.randint(1, 2 * size)
         cuts.append(min(at, len(source)))
-    return source, cuts[-400:]
+    return source, cuts[-150:]
 
 
 def main(count: int, specs: list[Path]) -> int:

@@ -121,7 +121,7 @@ class AnswerEntry(Entry):
         lines = self._lines
         # The first gap belongs to the name above it.
         lines.append(Line([], "", is_ornament=len(lines) == 1))
-        serial = (*block.serial, block.tokens[0].type) if block.serial else ()
+        serial: tuple[int | str, ...] = (*block.serial, block.tokens[0].type) if block.serial else ()
         growing = self._growing if serial and serial == self._serial else None
         if growing is None:
             growing = growing_for(block, renderer)

@@ -194,7 +194,7 @@ class MarkdownStream:
             if self.closed or self._children is not None:
                 self._env = {}
                 self._begin = self._tail_at = 0
-                self._children = None
+                self._children = self._fence = None
                 groups = self._block_groups(self._source[:end], self._env)
                 self.closed = []
                 self.generation += 1
