@@ -36,6 +36,7 @@ FRAME_SECONDS = 1 / 30
 # A frame that is dear to render comes less often, so that rendering never takes more than a tenth of the time.
 FRAME_COST_FACTOR = 9
 SLOWEST_FRAME_SECONDS = 0.25
+STATUS_SECONDS = 0.5
 DRAFT_SECONDS = 0.2
 NARROW = 90
 SHUT_DOWN_SECONDS = 5
@@ -69,6 +70,7 @@ class ChatScreen(Screen[None]):
         self._answer_entry: AnswerEntry | None = None
         self._frame: Timer | None = None
         self._frame_cost = 0.0
+        self._status_at = 0.0
         self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -110,7 +112,9 @@ class ChatScreen(Screen[None]):
     def _refresh_status(self) -> None:
         self.query_one(StatusLine).show(self._backend.model, self._backend.state, _last_answer(self._conversation))
         waiting = self._turns.is_under_way(self._conversation)
-        self.query_one(Composer).border_subtitle = "Esc stops" if waiting else "Enter sends"
+        composer, hint = self.query_one(Composer), "Esc stops" if waiting else "Enter sends"
+        if composer.border_subtitle != hint:
+            composer.border_subtitle = hint
 
     @work(exclusive=True, group="list")
     async def _list_chats(self) -> None:
@@ -149,7 +153,11 @@ class ChatScreen(Screen[None]):
         if answer is not None and self._answer_entry is not None:
             update_answer(self._answer_entry, answer, self._backend.state)
             self.query_one(Transcript).entry_changed(self._answer_entry)
-        self._refresh_status()
+        # Textual paints all that lies between two changes: with the bottom line in each frame that is half of the
+        # screen, for figures that nobody reads thirty times a second.
+        if not self._turns.is_under_way(self._conversation) or begin - self._status_at >= STATUS_SECONDS:
+            self._status_at = begin
+            self._refresh_status()
         self._frame_cost = time.perf_counter() - begin
 
     # -- asking ----------------------------------------------------------------------------------------------------

@@ -44,6 +44,11 @@ class AnswerEntry(Entry):
         return safe(self._text)
 
     @property
+    def unpainted(self) -> int:
+        """The characters that no rendering has parsed yet."""
+        return len(self._text) - self._parsed
+
+    @property
     def may_have_code(self) -> bool:
         """Whether there may be code; cheap."""
         return any(mark in self._text for mark in ("```", "~~~", "    ", "\t"))

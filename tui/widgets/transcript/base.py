@@ -72,6 +72,11 @@ class Entry(ABC):
         """The original, but for control characters."""
 
     @property
+    def unpainted(self) -> int:
+        """About how many characters have come since the last rendering."""
+        return 0
+
+    @property
     def is_message(self) -> bool:
         """Whether somebody said this, so that the cursor stops here."""
         return True

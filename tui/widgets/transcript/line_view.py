@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
-from time import perf_counter
+from time import monotonic, perf_counter, thread_time
 
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -13,6 +14,7 @@ from textual.widget import Widget
 
 from tui.widgets.transcript.base import Entry, Look
 from tui.widgets.transcript.document import Document
+from tui.widgets.transcript.pacing import Pacer
 from tui.widgets.transcript.paint import Highlighter, Overlays, Painter
 from tui.widgets.transcript.styles import Styles
 
@@ -39,6 +41,10 @@ class LineView(ScrollView):
         self._painter = Painter(self._document)
         self._highlighter = Highlighter()
         self._settling = False
+        self._is_frozen = False
+        self._pacer = Pacer()
+        self._changed: list[Entry] = []
+        self._frame: Timer | None = None
         self._worker: Timer | None = None
         self.following = True
 
@@ -48,6 +54,7 @@ class LineView(ScrollView):
         """Show other entries, from their end."""
         self.screen.clear_selection()
         self._document.replace(entries)
+        self._is_frozen = False
         self.following = True
         self._settle()
         self._work_later()
@@ -59,7 +66,28 @@ class LineView(ScrollView):
         self._settle()
 
     def entry_changed(self, entry: Entry) -> None:
-        """Lay out an entry again whose text has changed; only the last few ever do."""
+        """Show, soon, an entry whose content has changed: at most thirty times a second, and seldomer if it is dear."""
+        if entry not in self._changed:
+            self._changed.append(entry)
+        wait = self._pacer.wait(monotonic(), entry.unpainted)
+        if wait <= 0:
+            self._show_changed()
+        elif self._frame is None:
+            self._frame = self.set_timer(wait, self._show_changed)
+
+    def _show_changed(self) -> None:
+        if self._frame is not None:
+            self._frame.stop()
+            self._frame = None
+        self._pacer.begin(monotonic())
+        begin = thread_time()
+        for entry in self._changed:
+            self._lay_out(entry)
+        self._changed.clear()
+        # What the screen needs for painting belongs to the cost.
+        self.call_after_refresh(lambda: self._pacer.end(thread_time() - begin))
+
+    def _lay_out(self, entry: Entry) -> None:
         document = self._document
         index = document.index(entry)
         if index is None or document.look is None:
@@ -81,8 +109,8 @@ class LineView(ScrollView):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to do: heights are exact, what is in view is coloured, a search has ended."""
-        return self._worker is None
+        """Whether nothing is left to do: text is shown, heights are exact, code is coloured, a search has ended."""
+        return self._worker is None and not self._changed
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
@@ -201,6 +229,15 @@ class LineView(ScrollView):
         if self._document.is_exact and not is_busy and not self._highlighter.is_busy and self._worker is not None:
             self._worker.stop()
             self._worker = None
+            self._spare_the_collector()
+
+    def _spare_the_collector(self) -> None:
+        # A full collection walks over all objects and stops everything for 50 ms and more. What is there now mostly
+        # stays, and nothing of the transcript needs the collector: it has no cycles.
+        if not self._is_frozen:
+            self._is_frozen = True
+            gc.collect(1)
+            gc.freeze()
 
     def _more_work(self, deadline: float) -> bool:
         """Other work until ``deadline``; says whether there is more of it."""

@@ -80,7 +80,7 @@ class Transcript(LineView, can_focus=True):
         super().show(entries)
 
     def entry_changed(self, entry: Entry) -> None:
-        """Lay out an entry again whose text has changed; only the last few ever do."""
+        """Show, soon, an entry whose content has changed."""
         super().entry_changed(entry)
         index = self._document.index(entry) if self._search is not None else None
         if self._search is not None and index is not None:
