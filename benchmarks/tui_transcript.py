@@ -69,7 +69,7 @@ BLOCKS: dict[str, tuple[str, list[str]]] = {
         "```c\n" + "".join(f"int value_{n} = compute(alpha, {n}); /* note */\n" for n in range(2000)),
         ["int", " x", " =", " f(", "1,", " 2)", ";", "\n"],
     ),
-    "50k-character line": ((PARAGRAPH * 500)[:50_000], [" and", " so", " **on**", " with", " `code`", " and", " words,"]),
+    "50k-character line": ((PARAGRAPH * 500)[:50_000], [" and", " so", " **on**", " with", " `code`", " and", " on,"]),
 }
 
 
@@ -283,7 +283,7 @@ def resize(width: int) -> None:
 class Measured(ChatApp):
     """The app, which measures itself and ends."""
 
-    CSS_PATH = Path(tui.app.__file__).with_name("localqwen.tcss")
+    CSS_PATH = str(Path(tui.app.__file__).with_name("localqwen.tcss"))
 
     def __init__(self, store: Store, scripted: Scripted, chats: dict[int, int], report: Path) -> None:
         super().__init__(store, scripted)

@@ -22,6 +22,8 @@ class Document:
         self.look: Look | None = None
         self._extent = Extent()
         self._unmeasured: set[int] = set()
+        self._to_find: list[int] = []
+        self._found: dict[int, int] = {}
         self._kept: OrderedDict[int, None] = OrderedDict()
 
     @property
@@ -46,6 +48,7 @@ class Document:
         if self.look is not None:
             self._extent.append(entry.estimate(self.look))
             self._unmeasured.add(len(self.entries) - 1)
+            self._to_find.append(len(self.entries) - 1)
 
     def set_look(self, look: Look) -> None:
         """Another width or theme: everything will be rendered anew, when it is needed. Colours change no height."""
@@ -82,15 +85,31 @@ class Document:
         """Render an entry and return by how much its height changes."""
         height = len(self.lines_of(index))
         self._unmeasured.discard(index)
+        self._found.pop(index, None)
         return self._extent.set(index, height)
+
+    def find_height(self) -> bool:
+        """Find one more exact height, which counts from :meth:`take_heights` on; says whether there was one to find.
+
+        The last one comes first: a reader is nearer to the end than to the start.
+        """
+        while self._to_find:
+            index = self._to_find.pop()
+            if index in self._unmeasured:
+                self._found[index] = len(self.lines_of(index))
+                return True
+        return False
+
+    def take_heights(self) -> None:
+        """Let all heights count that were found."""
+        for index, height in self._found.items():
+            self._extent.set(index, height)
+            self._unmeasured.discard(index)
+        self._found.clear()
 
     def is_estimate(self, index: int) -> bool:
         """Whether an entry's height is not known exactly yet."""
         return index in self._unmeasured
-
-    def next_unmeasured(self) -> int | None:
-        """The last entry whose height is an estimate: a reader is nearer to the end than to the start."""
-        return max(self._unmeasured, default=None)
 
     def line(self, y: int) -> Line | None:
         """One line; ``None`` outside of the document, or where an estimate was too high."""
@@ -108,7 +127,8 @@ class Document:
 
     def _estimate_all(self) -> None:
         if self.look is None:
-            self._extent, self._unmeasured = Extent(), set()
             return
         self._extent = Extent([entry.estimate(self.look) for entry in self.entries])
-        self._unmeasured = set(range(len(self.entries)))
+        self._to_find = list(range(len(self.entries)))
+        self._unmeasured = set(self._to_find)
+        self._found.clear()

@@ -19,8 +19,10 @@ from tui.widgets.transcript.paint import Highlighter, Overlays, Painter
 from tui.widgets.transcript.styles import Styles
 
 # Exact heights, hits and colours are found in slices this long, so that a key never waits for more than one of them.
-SLICE_SECONDS = 0.005
-SLICE_EVERY_SECONDS = 0.012
+SLICE_SECONDS = 0.006
+SLICE_EVERY_SECONDS = 0.010
+# New heights move everything in view, which is painted again then.
+HEIGHTS_EVERY_SECONDS = 0.3
 
 
 class LineView(ScrollView):
@@ -41,6 +43,7 @@ class LineView(ScrollView):
         self._painter = Painter(self._document)
         self._highlighter = Highlighter()
         self._settling = False
+        self._heights_at = 0.0
         self._is_frozen = False
         self._pacer = Pacer()
         self._changed: list[Entry] = []
@@ -222,14 +225,29 @@ class LineView(ScrollView):
         # A selection is a range of lines: let them be until it is gone.
         measuring = not self._document.is_exact and self.text_selection is None
         if measuring:
-            while perf_counter() < end and (index := self._document.next_unmeasured()) is not None:
-                self._measure(index)
-            self._settle(repaint=False)
+            is_left = True
+            while is_left and perf_counter() < end:
+                is_left = self._document.find_height()
+            if not is_left or monotonic() - self._heights_at > HEIGHTS_EVERY_SECONDS:
+                self._take_heights()
         is_busy = self._more_work(end)
         if self._document.is_exact and not is_busy and not self._highlighter.is_busy and self._worker is not None:
             self._worker.stop()
             self._worker = None
             self._spare_the_collector()
+
+    def _take_heights(self) -> None:
+        """Let heights count that were found, and keep what is in view where it is."""
+        document = self._document
+        self._heights_at = monotonic()
+        top = round(self.scroll_y)
+        index = document.at(top)
+        offset = top - document.top(index)
+        document.take_heights()
+        self._set_extent()
+        if not self.following:
+            self._scroll_now(document.top(index) + offset)
+        self._settle(repaint=False)
 
     def _spare_the_collector(self) -> None:
         # A full collection walks over all objects and stops everything for 50 ms and more. What is there now mostly
