@@ -5,7 +5,6 @@ Only HTTP happens here, so that the terminal interface starts fast and never sha
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,18 +16,16 @@ from urllib.parse import urlsplit
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
+from localqwen.answer_stream import AnswerStream, error_message, json_object
+from localqwen.device_memory import DeviceMemory
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import (
     AnswerEvent,
-    Delta,
     Finished,
-    FinishReason,
     LoadEvent,
     Loading,
     Planned,
-    Prefill,
     Ready,
-    Usage,
 )
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.plan import Plan
@@ -39,6 +36,8 @@ TIMEOUT = httpx.Timeout(connect=10, read=None, write=60, pool=None)
 MODEL_DEFAULTS = SamplingParams()
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ERROR_BYTES = 65536
+TOKENIZE, MEMORY = "/localqwen/tokenize", "/localqwen/memory"
+EXTRA_SECONDS = 10.0  # for what is only nice to know
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,14 @@ class Endpoint:
         return "the model's server process" if self.uds else f"the server at {self.url}"
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A model that a server offers; ``window`` is its context in tokens, 0 where the server does not tell."""
+
+    name: str
+    window: int = 0
+
+
 class Client:
     """An asynchronous client of one endpoint; use it as ``async with Client(endpoint) as client``."""
 
@@ -63,6 +70,7 @@ class Client:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ServerError(f"{endpoint.url} is no server address: write it as http://HOST:PORT or https://HOST.")
         self.endpoint = endpoint
+        self._lacking: set[str] = set()
         headers = {"Localqwen-Events": "1"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
@@ -84,7 +92,11 @@ class Client:
         await self._http.aclose()
 
     async def models(self) -> list[str]:
-        """The names of the models that the server offers, as ``/v1/models`` lists them.
+        """The names of the models that the server offers. Raises as :meth:`offered`."""
+        return [model.name for model in await self.offered()]
+
+    async def offered(self) -> list[Offered]:
+        """The models that the server offers, as ``/v1/models`` lists them.
 
         Raises :class:`ServerError` when the server cannot be reached or refuses.
         """
@@ -93,18 +105,22 @@ class Client:
             if response.is_error:
                 raise ServerError(self._refusal(response.status_code, response.content))
             try:
-                names = [str(model["id"]) for model in response.json()["data"]]
+                return [Offered(str(model["id"]), _window(model)) for model in response.json()["data"]]
             except (ValueError, KeyError, TypeError):
                 raise ServerError(self._not_openai()) from None
-        return names
 
     async def stream(
         self,
         messages: Sequence[ChatMessage],
         params: SamplingParams = MODEL_DEFAULTS,
         model: str | None = None,
+        *,
+        resume: bool = False,
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Ask for the next message, yielding its events as they come.
+
+        With ``resume``, ask for the rest of the last message instead, which is the assistant's: what comes is only
+        what follows it. Our own server, vLLM and llama-server can do that.
 
         The last event is one :class:`Finished`, whatever happens: a server that cannot be reached, refuses or dies
         ends the answer with reason ``"error"``. Closing the generator (``aclose``, or cancelling the task that
@@ -115,7 +131,9 @@ class Client:
         try:
             name = model or await self._first_model()
             body = _request_body(messages, params, name)
-            answer = _Answer()
+            if resume:
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            answer = AnswerStream()
             async with self._events("POST", "/v1/chat/completions", body) as events:
                 async for event in events:
                     try:
@@ -131,6 +149,25 @@ class Client:
             finished = Finished("error", error=str(error))
         yield finished
 
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
+        """How many tokens a text takes, or the prompt that a conversation becomes.
+
+        ``None`` when the server does not tell: it is no localqwen server, it still loads, it is gone, or the model's
+        template refuses the messages. :func:`localqwen.token_count.estimate` is the way out.
+        """
+        body = {"text": said} if isinstance(said, str) else {"messages": list(said)}
+        answer = await self._extra("POST", TOKENIZE, {**body, "count_only": True})
+        count = answer.get("count")
+        return count if isinstance(count, int) else None
+
+    async def memory(self) -> tuple[DeviceMemory, ...]:
+        """How full the devices are that the model uses; nothing where the server does not tell."""
+        answer = await self._extra("GET", MEMORY, None)
+        try:
+            return tuple(DeviceMemory.from_json(device) for device in answer.get("devices", ()))
+        except (LookupError, TypeError):
+            return ()
+
     async def attach(self) -> AsyncGenerator[LoadEvent, None]:
         """Follow our own server while it loads its model, and keep it alive while the generator is open.
 
@@ -140,18 +177,31 @@ class Client:
         """
         async with self._events("GET", "/localqwen/attach", None) as events:
             async for event in events:
-                data = _json(event.data)
+                data = json_object(event.data)
                 match event.event:
                     case "plan":
                         with suppress(LookupError, TypeError, AttributeError):  # a newer server's, which is no matter
                             yield Planned(Plan.from_json(data["plan"]), tuple(data["taken"].items()))
                     case "loading":
-                        yield Loading(float(data.get("progress", 0)))
+                        done, total = int(data.get("done", 0)), int(data.get("total", 0))
+                        yield Loading(float(data.get("progress", 0)), done, total)
                     case "ready":
                         yield Ready(str(data.get("model", "")), int(data.get("context", 0)))
                     case "error":
                         raise ServerError(str(data.get("message") or "the model could not be loaded"))
         raise ServerGoneError(f"{_capitalized(self.endpoint.name)} went away.")
+
+    async def _extra(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What a route says that only our own server has; nothing whatever is wrong with it."""
+        if path in self._lacking:
+            return {}
+        try:
+            response = await self._http.request(method, path, json=body, timeout=EXTRA_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return {}
+        if response.status_code in {404, 405, 501}:
+            self._lacking.add(path)  # it is not asked again at every key
+        return {} if response.is_error else json_object(response.content)
 
     async def _first_model(self) -> str:
         names = await self.models()
@@ -181,7 +231,7 @@ class Client:
 
     def _refusal(self, status: int, content: bytes) -> str:
         """An error response in words: the server's own, if it sent any."""
-        message = _error_message(_json(content))
+        message = error_message(json_object(content))
         if message and self.endpoint.uds:
             return message  # our own server's errors are whole sentences
         if not message and status in {401, 403}:
@@ -209,58 +259,6 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
         raise ServerError(f"{name} cannot be asked: {error}.") from error
 
 
-class _Answer:
-    """Collects what a stream of chat completion chunks says about one answer."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self._reason: FinishReason | None = None
-        self._error: str | None = None
-        self._usage = Usage()
-
-    def read(self, event: ServerSentEvent) -> list[AnswerEvent]:
-        if event.data == "[DONE]":
-            self.done = True
-            return []
-        data = _json(event.data)
-        match event.event:
-            case "localqwen.prefill":
-                return [Prefill(int(data["done"]), int(data["total"]))]
-            case "localqwen.usage":
-                self._usage = Usage(**{name: data[name] for name in Usage.__slots__ if name in data})
-                return []
-            case "message" | "" | "error":
-                return self._read_chunk(data)
-            case _:
-                return []
-
-    def _read_chunk(self, chunk: Mapping[str, Any]) -> list[AnswerEvent]:
-        if message := _error_message(chunk):
-            self._error, self.done = message, True
-            return []
-        if usage := chunk.get("usage"):
-            self._read_usage(usage)
-        events: list[AnswerEvent] = []
-        for choice in chunk.get("choices") or []:
-            if text := (choice.get("delta") or {}).get("content"):
-                events.append(Delta(str(text)))
-            if reason := choice.get("finish_reason"):
-                self._reason = reason if reason in {"length", "cancelled"} else "stop"
-        return events
-
-    def _read_usage(self, usage: Mapping[str, Any]) -> None:
-        if not self._usage.prompt_tokens:  # our own server's event says more
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
-
-    def finished(self) -> Finished | None:
-        """How the answer ended, or ``None`` if the stream stopped without saying."""
-        if self._error is not None:
-            return Finished("error", self._usage, self._error)
-        reason = self._reason or ("stop" if self.done else None)
-        return Finished(reason, self._usage) if reason else None
-
-
 def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model: str) -> dict[str, Any]:
     # What is not asked for stays out of the request: other servers reject parameters that they do not know.
     named = {name: getattr(params, name) for name in params.__slots__ if name != "stop"}
@@ -274,6 +272,13 @@ def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model
     }
 
 
+def _window(model: Mapping[str, Any]) -> int:
+    """The context that a model list tells: vLLM's and our own field, or llama-server's."""
+    meta = model.get("meta")
+    size = model.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, Mapping) else None)
+    return size if isinstance(size, int) and size > 0 else 0
+
+
 async def _read_limited(response: httpx.Response) -> bytes:
     content = b""
     async for block in response.aiter_bytes():
@@ -281,22 +286,6 @@ async def _read_limited(response: httpx.Response) -> bytes:
         if len(content) > MAX_ERROR_BYTES:
             break
     return content
-
-
-def _json(data: str | bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _error_message(data: Mapping[str, Any]) -> str:
-    """The message of an error object: OpenAI's ``{"error": {"message"}}``, or the shapes that others use."""
-    error = data.get("error") or (data.get("message") if data.get("object") == "error" else None) or data.get("detail")
-    if isinstance(error, Mapping):
-        error = error.get("message") or "it gave no reason"
-    return str(error) if error else ""
 
 
 def _capitalized(text: str) -> str:

@@ -16,9 +16,14 @@ FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Weights are being read; ``progress`` runs from 0 to 1."""
+    """Weights are being read; ``progress`` runs from 0 to 1.
+
+    ``done`` of ``total`` bytes are there; both are 0 where nobody knows the size.
+    """
 
     progress: float
+    done: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """``done`` of ``total`` prompt tokens are in the KV cache."""
+    """``done`` of ``total`` prompt tokens are in the KV cache.
+
+    ``yarn_factor`` stretches the positions of this conversation: 1 is no stretching, 0 is unknown.
+    """
 
     done: int
     total: int
+    yarn_factor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,8 @@ class Delta:
 class Usage:
     """Tokens and seconds of one answer; the seconds are 0 where a server does not tell.
 
-    ``cached_tokens`` of the ``prompt_tokens`` were in the KV cache already and cost nothing.
+    ``cached_tokens`` of the ``prompt_tokens`` were in the KV cache already and cost nothing. ``yarn_factor`` stretched
+    the conversation's positions at the end: 1 is no stretching, 0 is unknown.
     """
 
     prompt_tokens: int = 0
@@ -84,6 +94,7 @@ class Usage:
     cached_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    yarn_factor: float = 0.0
 
     @property
     def tokens_per_second(self) -> float:

@@ -45,6 +45,11 @@ def chats_path() -> Path:
     return data_dir() / "chats.sqlite3"
 
 
+def settings_path() -> Path:
+    """The person's settings, a TOML file that they may edit."""
+    return _place("config", platformdirs.user_config_dir(APP, appauthor=False)) / "settings.toml"
+
+
 def planner_path() -> Path:
     """What the planner has measured and learned on this machine."""
     return _cache_dir() / "planner.json"

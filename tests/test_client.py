@@ -137,6 +137,62 @@ async def test_only_what_is_asked_for_is_sent() -> None:
     assert sent == [base, {**base, "top_k": 5, "temperature": 0, "stop": ["x"]}]
 
 
+async def test_an_answer_is_continued_only_when_that_is_asked_for() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return sse(chunk("hi", "stop"), "[DONE]")
+
+    async with against(answer) as client:
+        async for _ in client.stream(JAPAN, model="m"):
+            pass
+        async for _ in client.stream(JAPAN, model="m", resume=True):
+            pass
+    assert "continue_final_message" not in sent[0]
+    assert sent[1] == {**sent[0], "continue_final_message": True, "add_generation_prompt": False}
+
+
+async def test_our_server_continues_an_answer(server: Running) -> None:
+    begun: list[ChatMessage] = [*JAPAN, {"role": "assistant", "content": "The capital of Japan is"}]
+    async with Client(Endpoint(server.url)) as client:
+        events = [event async for event in client.stream(begun, SamplingParams(temperature=0), resume=True)]
+    assert text_of(events).startswith(" Tokyo")
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage.yarn_factor == 1
+
+
+async def test_our_server_counts_tokens_and_tells_memory(server: Running) -> None:
+    async with Client(Endpoint(server.url)) as client:
+        assert await client.count_tokens(JAPAN) == len(server.engine.chat_prompt(JAPAN))
+        assert await client.count_tokens("Tokyo") == len(server.engine.text_prompt("Tokyo", control=False))
+        assert await client.count_tokens([]) is None
+        assert [device.kind for device in await client.memory()][-1] == "cpu"
+
+
+async def test_a_server_without_our_routes_is_asked_for_them_once() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(404, json={"detail": "Not Found"})
+
+    async with against(answer) as client:
+        assert [await client.count_tokens(JAPAN), await client.count_tokens("x")] == [None, None]
+        assert [await client.memory(), await client.memory()] == [(), ()]
+    assert asked == ["/localqwen/tokenize", "/localqwen/memory"]
+
+
+async def test_a_server_that_is_gone_or_odd_counts_nothing() -> None:
+    answers = iter([httpx.Response(503), httpx.Response(200, text="no"), httpx.Response(200, json={"devices": [7]})])
+    async with against(lambda _: next(answers)) as client:
+        assert await client.count_tokens("x") is None
+        assert await client.count_tokens("x") is None
+        assert await client.memory() == ()
+    async with Client(Endpoint("http://127.0.0.1:9")) as client:
+        assert await client.count_tokens("x") is None
+
+
 async def test_a_foreign_stream() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": None}
     role = json.dumps({"choices": [{"delta": {"role": "assistant", "content": None}, "finish_reason": None}]})
@@ -224,10 +280,12 @@ def test_no_address(url: str) -> None:
 async def test_attach_reads_the_loading() -> None:
     stream = (
         ': hello\n\nevent: loading\ndata: {"progress": 0.5}\n\n'
+        'event: loading\ndata: {"progress": 0.75, "done": 3, "total": 4}\n\n'
         'event: unheard_of\ndata: {}\n\nevent: error\ndata: {"message": "Too big."}\n\n'
     )
     client = against(lambda _: httpx.Response(200, text=stream, headers={"Content-Type": "text/event-stream"}))
     async with client, aclosing(client.attach()) as states:
         assert await anext(states) == Loading(0.5)
+        assert await anext(states) == Loading(0.75, 3, 4)
         with pytest.raises(ServerError, match=r"^Too big\.$"):
             await anext(states)

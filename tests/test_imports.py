@@ -39,7 +39,13 @@ ARROWS = [
     ("import converters.progress", NATIVE | SCREEN | SERVER | {"localqwen", "tui"}),
     ("import converters.gguf_reader", NATIVE | SCREEN | SERVER | {"localqwen", "tui"}),
     ("import converters.readahead", SCREEN | SERVER | {"localqwen", "tui", "huggingface_hub", "llama_cpp"}),
-    ("import tui.app", NATIVE | SERVER | {"converters"}),
+    ("import localqwen.settings", NATIVE | SCREEN | SERVER | {"tomlkit", "httpx", "tui"}),
+    ("import tui.app", NATIVE | SERVER | {"converters", "aiohttp", "tomlkit", "textual_serve"}),
+    ("import tui.backend", NATIVE | SCREEN | SERVER | {"converters", "httpx"}),
+    ("import tui.model_source", NATIVE | SCREEN | SERVER | {"converters", "httpx"}),
+    ("import tui.plain", NATIVE | SCREEN | SERVER | {"converters", "httpx", "aiohttp", "tomlkit"}),
+    ("import tui.screens.models, tui.screens.settings", NATIVE | SERVER | {"converters", "httpx", "tomlkit"}),
+    ("import tui.web", NATIVE | {"fastapi", "starlette", "uvicorn", "converters"}),
 ]
 
 

@@ -132,6 +132,16 @@ async def test_a_server_that_nobody_is_attached_to_any_more_ends_and_cleans_up(s
     assert not supervise.socket.exists()
 
 
+async def test_a_load_that_nobody_waits_for_any_more_is_given_up(supervise: Supervisor) -> None:
+    endpoint = await supervise.start()
+    async with Client(endpoint) as client, aclosing(client.attach()) as states:
+        await anext(states)
+    process = supervise._process
+    assert process is not None
+    wait_until(lambda: process.poll() is not None, "the server ends")
+    assert process.poll() == 0
+
+
 async def test_loading_that_fails(tmp_path: Path) -> None:
     path = tmp_path / "notes.gguf"
     path.write_text("Dear diary")

@@ -1,8 +1,11 @@
-"""The app: themes, the chat screen, and the connection to a model."""
+"""The app: themes, settings, the chat screen, and the connection to a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -11,53 +14,96 @@ from textual.screen import Screen
 
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
+from localqwen.settings import Settings
 from tui.backend import Backend, Connection
+from tui.clipboard import ClipboardError, copy
+from tui.commands import COMMANDS, key_label
+from tui.sanitize import safe_line, without_controls
 from tui.screens.chat import ChatScreen
-from tui.theme import DARK, LIGHT
+from tui.theme import THEMES, first_theme, has_no_color
 
 
 class ChatApp(App[None]):
-    """A chat with one model."""
+    """A chat with one model at a time."""
 
     TITLE = "localqwen"
     CSS_PATH = "localqwen.tcss"
+    COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Also where a dialog is open.
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
-        Binding("ctrl+t", "toggle_theme", "Light or dark", id="view.theme", show=False),
     ]
 
-    def __init__(self, store: Store, connection: Connection, params: SamplingParams | None = None) -> None:
-        super().__init__()
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = DARK.name
+    def __init__(
+        self,
+        store: Store,
+        connection: Connection,
+        params: SamplingParams | None = None,
+        *,
+        settings: Settings | None = None,
+        settings_path: Path | None = None,
+        complaints: Sequence[str] = (),
+    ) -> None:
+        """``complaints`` are sentences about the settings file; without ``settings_path`` nothing is written to it."""
+        super().__init__(ansi_color=True if has_no_color(os.environ) else None)
+        self.settings = settings or Settings()
+        self._settings_path = settings_path
+        self._complaints = complaints
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = first_theme(self.settings.theme, self.available_themes, os.environ)
+        if not self.settings.animations:
+            self.animation_level = "none"
         self.backend = Backend(connection)
-        self.chat = ChatScreen(store, self.backend, params or SamplingParams())
+        self.backend.spawn = partial(self.run_worker, group="backend", exclusive=True)
+        self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings)
 
     def on_mount(self) -> None:
         """Paint first; the model starts in a worker."""
+        self.set_keymap(self.settings.keymap)
         self.push_screen(self.chat)
         self.backend.on_change = self.chat.backend_changed
-        self.call_after_refresh(self.start_backend)
-
-    def start_backend(self) -> None:
-        """Begin a life of the connection to the model."""
-        self.run_worker(self.backend.run(), group="backend", exclusive=True)
+        self.call_after_refresh(self.backend.start)
+        for complaint in self._complaints:
+            self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette (Ctrl+P) offers besides Textual's own."""
-        yield from super().get_system_commands(screen)
-        chat = self.chat
-        yield SystemCommand("New conversation", "Start over with an empty one (Ctrl+N)", chat.action_new)
-        yield SystemCommand("Conversations", "Go to the list (Ctrl+L)", chat.action_list)
-        yield SystemCommand("Show or hide the list", "The list of conversations (Ctrl+S)", chat.action_sidebar)
-        yield SystemCommand("Copy the last answer", "As Markdown (Ctrl+O)", chat.action_copy_answer)
-        yield SystemCommand("Plan", "Where the model lies on this machine (F2)", chat.action_plan)
-        yield SystemCommand("Stop the answer", "Keep what there is (Esc)", chat.action_stop)
+        """What the palette (Ctrl+P) offers: every command of the table."""
+        keymap = self.settings.keymap
+        for command in COMMANDS:
+            if command.in_palette:
+                keys = key_label(keymap.get(command.id, command.keys))
+                what = f"{command.help} ({keys})" if keys else command.help
+                yield SystemCommand(command.title, what, partial(self._do, command.id))
 
-    def action_toggle_theme(self) -> None:
-        """Light or dark."""
-        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+    async def _do(self, command_id: str) -> None:
+        await self.chat.action_command(command_id)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy ``text`` less its controls, by the best way that there is, and say which one it was."""
+        self._clipboard = without_controls(text)  # what Ctrl+V pastes here
+        self.run_worker(self._copy(text), group="clipboard")
+
+    async def _copy(self, text: str) -> None:
+        try:
+            way = await copy(self, text)
+        except ClipboardError as error:
+            self.notify(safe_line(str(error)), severity="warning", timeout=8, markup=False)
+        else:
+            self.notify(f"Copied to {way}.", timeout=3, markup=False)
+
+    async def action_settings(self) -> None:
+        """Change the settings, in a dialog."""
+        self.run_worker(self._change_settings(), group="dialogs")
+
+    async def _change_settings(self) -> None:
+        from tui.screens.settings import SettingsScreen
+
+        changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path))
+        if changed is not None:
+            self.settings = changed
+            self.theme = changed.theme if changed.theme in self.available_themes else self.theme
+            self.set_keymap(changed.keymap)
 
     async def action_quit(self) -> None:
         """End without a question and without a loss."""

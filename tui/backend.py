@@ -1,28 +1,41 @@
-"""Where answers come from: our own server process, which must be started and watched, or somebody else's server.
-
-The rest of the app sees one :class:`Backend`: a state to show, and a client to wait for.
-"""
+"""Where answers come from, as the rest of the app sees it: a state to show, and a model to ask once there is one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
+from localqwen.device_memory import DeviceMemory
 from localqwen.errors import LocalqwenError, ServerError
 from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Planned, Ready
+from localqwen.pace import Pace
 from localqwen.params import ChatMessage, SamplingParams
-from localqwen.serve_options import ServeOptions
+from localqwen.token_count import TokenCount, estimate
+from tui.connections import AnswerClient, Connection, Listener, LocalServer, RemoteServer
+from tui.meters import Watch
 
-if TYPE_CHECKING:
-    from localqwen.client import Endpoint
+__all__ = [
+    "AnswerClient",
+    "Asking",
+    "Backend",
+    "Connection",
+    "Failed",
+    "Listener",
+    "LocalServer",
+    "RemoteServer",
+    "Starting",
+    "State",
+    "Stopped",
+]
 
 # A dying server closes all its connections at once; this is how long the second one may take to be noticed.
 NOTICE_SECONDS = 0.3
+MEMORY_SECONDS = 2.0
+GIVEN_UP = "Loading was cancelled: the next message loads the model again, or choose another one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,129 +50,111 @@ class Failed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped(Failed):
+    """Loading was cancelled, which is no mishap."""
+
+
 State: TypeAlias = Starting | Loading | Ready | Failed
 
 
-class AnswerClient(Protocol):
-    """What the app needs of :class:`localqwen.client.Client`."""
-
-    def stream(
-        self, messages: Sequence[ChatMessage], params: SamplingParams = ..., model: str | None = ...
-    ) -> AsyncGenerator[AnswerEvent, None]:
-        """The events of one answer."""
-        ...
-
-
-class Listener(Protocol):
-    """Whom a connection tells what happens to it."""
-
-    def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
-        """The model is loading, or ready for questions through ``client``."""
-
-    def lost(self) -> None:
-        """The server has gone; why is being found out."""
-
-
-class Connection(Protocol):
-    """One way to reach a model."""
-
-    @property
-    def name(self) -> str:
-        """The model or the address, until the server tells its own name."""
-        ...
-
-    @property
-    def address(self) -> str | None:
-        """Where what is typed goes to; ``None`` when it stays on this machine."""
-        ...
-
-    async def live(self, listener: Listener) -> str:
-        """Connect, tell what happens, and return only when the server has gone: the reason, as a sentence."""
-        ...
-
-
-class LocalServer:
-    """Our own server process. The attached connection keeps it alive and tells when it dies."""
-
-    address = None
-
-    def __init__(self, model: Path, name: str, options: ServeOptions | None = None) -> None:
-        """``model`` is a GGUF file."""
-        self.name = name
-        self._model = model
-        self._options = options
-
-    async def live(self, listener: Listener) -> str:
-        """Start the process or join a running one, and stay attached."""
-        # The HTTP library takes a fifth of the time to the first paint, and is needed only now.
-        await asyncio.to_thread(import_module, "localqwen.supervisor")
-        from localqwen.client import Client
-        from localqwen.supervisor import Supervisor
-
-        supervisor = Supervisor(self._model, self._options, self.name)
-        endpoint = await supervisor.start()
-        is_loading = True
-        async with Client(endpoint) as client:
-            try:
-                async for event in client.attach():
-                    is_loading = not isinstance(event, Ready)
-                    listener.loaded(client, event)
-            except ServerError as error:
-                # A server that says why it cannot load knows better than its exit status.
-                if is_loading and "went away" not in str(error):
-                    return str(error)
-        listener.lost()
-        return await asyncio.to_thread(supervisor.failure)
-
-
-class RemoteServer:
-    """Any OpenAI-compatible server; there is nothing to start and nothing to watch."""
-
-    def __init__(self, endpoint: Endpoint, model: str | None = None) -> None:
-        self._endpoint = endpoint
-        self._model = model
-        self.name = model or endpoint.url
-        self.address = endpoint.url
-
-    async def live(self, listener: Listener) -> str:
-        """Ask which models there are; the connection is then considered good until an answer fails."""
-        from localqwen.client import Client
-
-        async with Client(self._endpoint) as client:
-            names = await client.models()
-            model = self._model or (names[0] if names else None)
-            if model is None:
-                return f"{self._endpoint.url} offers no model: start one there, or name it."
-            listener.loaded(client, Ready(model, 0))
-            await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-
 class Backend:
-    """The connection's state, and its client for those who wait for it."""
+    """The connection's state, and its client for those who wait for it.
+
+    ``on_change`` is called after each change of what is public here. ``spawn`` runs a life in the background; an app
+    gives its own workers.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.state: State = Starting()
         self.planned: Planned | None = None  # where our own server puts the model
+        self.memory: tuple[DeviceMemory, ...] = ()  # looked at while the model works
+        self.loading = Pace()  # parts of 1
         self.on_change: Callable[[], None] = lambda: None
+        self.spawn: Callable[[Coroutine[Any, Any, None]], object] = self._spawn
         self._client: AnswerClient | None = None
         self._changed = asyncio.Event()
+        self._life: _Life | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._waits: set[asyncio.Timeout] = set()
+        self._answering = 0
 
     @property
     def model(self) -> str:
         """The model's name, as far as it is known."""
         return self.state.model if isinstance(self.state, Ready) and self.state.model else self.connection.name
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is awaited: the model, or an answer of it."""
+        return self._answering > 0 or isinstance(self.state, Starting | Loading)
+
+    # -- lives -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin a new life in the background; one that goes on ends."""
+        self.restarting()
+        self.spawn(self.run())
+
     async def run(self) -> None:
         """Live one life of the connection; its end is a state and no exception."""
+        self._leave()
+        life = self._life = _Life(self)
         self._set(Starting())
+        living = life.task = self._spawn(self.connection.live(life))
+        watching = self._spawn(self._watch_memory(life))
         try:
-            reason = await self.connection.live(self)
-        except LocalqwenError as error:
-            reason = str(error)
+            await asyncio.wait([living])
+        finally:
+            living.cancel()
+            watching.cancel()
+        if self._life is not life:
+            return  # given up, or another one has begun
         self._client = None
-        self._set(Failed(reason))
+        try:
+            failed = Failed(living.result())
+        except LocalqwenError as error:
+            failed = Failed(str(error))
+        self._set(failed)
+
+    def cancel(self) -> bool:
+        """Give up loading, which frees the memory soon; tell whether there was anything to give up.
+
+        The state is then :class:`Stopped`, and whoever waits for the model hears so. :meth:`start` or :meth:`switch`
+        goes on.
+        """
+        if not isinstance(self.state, Starting | Loading):
+            return False
+        self._leave()
+        self._set(Stopped(GIVEN_UP))
+        return True
+
+    def switch(self, connection: Connection) -> None:
+        """Leave this model and begin with another.
+
+        Answers on their way end as ``"cancelled"`` and are kept; questions that wait for a model go to the new one. Our
+        own server ends by itself when nobody else uses it.
+        """
+        for wait in self._waits:
+            wait.reschedule(0)  # the past: now
+        self._leave()
+        self.connection = connection
+        self.planned, self.memory = None, ()
+        self.start()
+
+    def restarting(self) -> None:
+        """A new life is about to begin: forget the last one's failure."""
+        self.loading = Pace()
+        self._set(Starting())
+
+    def _leave(self) -> None:
+        life, self._life = self._life, None
+        self._client = None
+        if life is not None and life.task is not None:
+            life.task.cancel()
+
+    # -- asking ----------------------------------------------------------------------------------------------------
 
     async def client(self) -> AnswerClient:
         """Wait until there is a model to ask.
@@ -174,39 +169,68 @@ class Backend:
                 raise ServerError(self.state.reason)
             await self._next_change()
 
-    async def stream(self, history: list[ChatMessage], params: SamplingParams) -> AsyncGenerator[AnswerEvent, None]:
-        """The events of the next answer, once there is a model.
+    def asking(self) -> Asking:
+        """One answer that is going to be asked for."""
+        return Asking(self)
 
-        When the server dies in the middle, the answer's error is why it died and not that the connection broke.
-        """
-        client = await self.client()
-        events = client.stream(history, params, self.model)
+    def stream(
+        self, history: list[ChatMessage], params: SamplingParams, *, resume: bool = False
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of the next answer; :meth:`asking` tells more of it."""
+        return self.asking().stream(history, params, resume=resume)
+
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> TokenCount:
+        """How many tokens that takes: counted where a server does, else estimated."""
+        client = self._client if isinstance(self.state, Ready) else None
+        tokens = await client.count_tokens(said) if client is not None else None
+        return TokenCount(tokens, is_exact=True) if tokens is not None else estimate(said)
+
+    async def _next_event(self, events: AsyncGenerator[AnswerEvent, None]) -> AnswerEvent | None:
+        """The next event, ``None`` after the last; ``Finished("cancelled")`` when the model is left meanwhile."""
+        wait = asyncio.timeout(None)
         try:
-            async for event in events:
-                if isinstance(event, Finished) and event.reason == "error" and self.connection.address is None:
-                    reason = await self._reason_of_death()
-                    yield replace(event, error=reason) if reason else event
-                else:
-                    yield event
+            async with wait:
+                self._waits.add(wait)
+                return await anext(events, None)
+        except TimeoutError:
+            return Finished("cancelled")
         finally:
-            await events.aclose()
+            self._waits.discard(wait)
 
-    def restarting(self) -> None:
-        """A new life is about to begin: forget the last one's failure."""
-        self._set(Starting())
+    def _counts(self, change: int) -> None:
+        self._answering += change
+        self._changed.set()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
 
     def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
         """See :class:`Listener`."""
         self._client = client
         if isinstance(event, Planned):
             self.planned = event
-        else:
-            self._set(event)
+            self.on_change()
+            return
+        if isinstance(event, Loading):
+            self.loading = self.loading.at(event.progress, time.monotonic())
+        self._set(event)
 
     def lost(self) -> None:
         """See :class:`Listener`."""
         self._client = None
         self._changed.set()
+
+    async def _watch_memory(self, life: _Life) -> None:
+        """Look at the memory now and then, while it changes."""
+        while True:
+            client = life.client
+            if client is None or not (self._answering or isinstance(self.state, Loading)):
+                await self._next_change()
+                continue
+            memory = await client.memory()
+            if memory and memory != self.memory and life is self._life:
+                self.memory = memory
+                self.on_change()
+            await asyncio.sleep(MEMORY_SECONDS)
 
     async def _reason_of_death(self) -> str | None:
         """Why the server died; ``None`` for one that lives, which is known after a moment."""
@@ -228,3 +252,71 @@ class Backend:
         self.state = state
         self._changed.set()
         self.on_change()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # the event loop itself forgets tasks that nobody holds
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class Asking:
+    """One answer, whatever model gives it: which one that is, what the clock says, and the events."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._model: str | None = None
+        self.watch = Watch(time.monotonic())
+
+    @property
+    def model(self) -> str:
+        """Who answers; who would, before that is settled."""
+        return self._model or self._backend.model
+
+    async def stream(
+        self, history: list[ChatMessage], params: SamplingParams, *, resume: bool = False
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of the answer to ``history``, once there is a model; with ``resume``, of its last message's rest.
+
+        When the server dies in the middle, the answer's error is why it died and not that the connection broke. When
+        another model is chosen, it ends as cancelled. Raises :class:`ServerError` when there is no model.
+        """
+        backend = self._backend
+        client = await backend.client()
+        self._model = backend.model
+        is_ours = backend.connection.address is None
+        more = {"resume": True} if resume else {}
+        events = client.stream(history, params, self._model, **more)
+        backend._counts(+1)
+        try:
+            while (event := await backend._next_event(events)) is not None:
+                self.watch = self.watch.see(event, time.monotonic())
+                if isinstance(event, Finished) and event.reason == "error" and is_ours:
+                    reason = await backend._reason_of_death()
+                    event = replace(event, error=reason) if reason else event
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            backend._counts(-1)
+            await events.aclose()
+
+
+class _Life:
+    """One life of a connection: what it still says when it has been left is not heard."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.client: AnswerClient | None = None
+        self.task: asyncio.Task[Any] | None = None
+
+    def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
+        """See :class:`Listener`."""
+        self.client = client
+        if self._backend._life is self:
+            self._backend.loaded(client, event)
+
+    def lost(self) -> None:
+        """See :class:`Listener`."""
+        if self._backend._life is self:
+            self._backend.lost()

@@ -1,85 +1,163 @@
-"""Conversations as transcript entries."""
+"""A conversation as transcript entries, and how they follow it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 from localqwen.chats.answer import Answer
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import Conversation
+from localqwen.chats.tree import Message
 from localqwen.events import Loading, Ready
 from tui.backend import Backend, State
+from tui.meters import Watch, loading_words, reading_words
 from tui.sanitize import SafeText, safe_line
-from tui.widgets.transcript.entry import AnswerEntry, Entry, NoteEntry, PersonEntry
+from tui.widgets.transcript.entry import AnswerEntry, Entry, NoteEntry, PersonEntry, QueuedEntry
+from tui.widgets.transcript.view import Transcript
 
 
-def entries_of(conversation: Conversation, backend: Backend) -> list[Entry]:
+@dataclass(slots=True)
+class Shown:
+    """What is shown of a conversation: ``path`` are the ids of its messages, ``answer`` the last one's entry."""
+
+    entries: list[Entry] = field(default_factory=list)
+    path: list[int] = field(default_factory=list)
+    answer: AnswerEntry | None = None
+    queued: list[QueuedEntry] = field(default_factory=list)
+
+    def extend(self, conversation: Conversation, transcript: Transcript) -> bool:
+        """Add the question at the end of the path; ``False`` when the path has changed in another way."""
+        path = conversation.path
+        if not self.path or [message.id for message in path[:-1]] != self.path or path[-1].role != "user":
+            return False
+        self._forget_queue(transcript)
+        self.path.append(path[-1].id)
+        self.answer = None
+        transcript.append(_person(conversation, path[-1]))
+        self.show_queue(conversation, transcript)
+        return True
+
+    def show_answer(self, conversation: Conversation, backend: Backend, transcript: Transcript) -> bool:
+        """Add the entry of the answer that has begun; ``False`` when what is shown is closed and goes on."""
+        answer = conversation.answer
+        if answer is None or answer.message.id in self.path:
+            return self.answer is None or answer is None or answer.is_over or self.answer.is_open
+        self._forget_queue(transcript)
+        self.path.append(answer.message.id)
+        self.answer = _answer(conversation, answer, backend)
+        transcript.append(self.answer)
+        self.show_queue(conversation, transcript)
+        return True
+
+    def update(self, conversation: Conversation, backend: Backend, transcript: Transcript, watch: Watch | None) -> None:
+        """Bring the last answer's entry up to date."""
+        answer = conversation.answer
+        if answer is not None and self.answer is not None and self.answer.key == answer.message.id:
+            _update(self.answer, answer, backend, watch)
+            transcript.entry_changed(self.answer)
+
+    def show_queue(self, conversation: Conversation, transcript: Transcript) -> None:
+        """Show what waits to be sent, below everything."""
+        self._forget_queue(transcript)
+        self.queued = [QueuedEntry(one.text, _files(one.attachments)) for one in conversation.queue]
+        for entry in self.queued:
+            transcript.append(entry)
+
+    def _forget_queue(self, transcript: Transcript) -> None:
+        transcript.drop_last(len(self.queued))
+        self.queued = []
+
+
+def shown(conversation: Conversation, backend: Backend, *, temporary: bool) -> Shown:
     """All entries of a conversation; of an empty one, a greeting."""
-    entries: list[Entry] = []
+    found = Shown()
     for message in conversation.path:
         if message.role == "assistant":
             live = conversation.answer
             if live is None or live.message.id != message.id:
                 live = Answer(message)
-            entries.append(answer_entry(live, backend))
+            found.answer = _answer(conversation, live, backend)
+            found.entries.append(found.answer)
         elif message.role == "user":
-            entries.append(PersonEntry(message.text))
-    return entries or [greeting(backend)]
+            found.answer = None
+            found.entries.append(_person(conversation, message))
+        found.path.append(message.id)
+    found.queued = [QueuedEntry(one.text, _files(one.attachments)) for one in conversation.queue]
+    found.entries += found.queued
+    if not found.entries:
+        found.entries = [greeting(backend, temporary=temporary)]
+    return found
 
 
-def answer_entry(answer: Answer, backend: Backend) -> AnswerEntry:
-    """The entry of an answer, which may be on its way."""
-    entry = AnswerEntry(safe_line(answer.message.model or backend.model))
-    update_answer(entry, answer, backend.state)
-    return entry
-
-
-def update_answer(entry: AnswerEntry, answer: Answer, state: State) -> None:
-    """Bring an entry up to date with its answer."""
-    entry.set_text(answer.message.text)
-    if answer.is_over:
-        entry.finish()
-    style = "error" if answer.message.state == "error" else "muted"
-    entry.set_footer(footer(answer, state), style)
-
-
-def footer(answer: Answer, state: State) -> SafeText:
-    """What stands under an answer: what is awaited, why it ended early, how much it was."""
-    message = answer.message
-    match message.state:
-        case "streaming":
-            return SafeText("" if message.text else _awaited(answer, state))
-        case "error":
-            return safe_line(f"✗ {message.error or 'The answer failed.'}")
-        case "stopped":
-            return SafeText("■ stopped" + _figures(answer, " · "))
-        case "done":
-            return SafeText(_figures(answer))
-
-
-def greeting(backend: Backend) -> NoteEntry:
+def greeting(backend: Backend, *, temporary: bool) -> NoteEntry:
     """What an empty conversation shows."""
     address = backend.connection.address
     where = (
         "It runs here: what you type stays on this machine." if address is None else f"What you type goes to {address}."
     )
-    return NoteEntry(
-        [
-            (SafeText("localqwen"), "name"),
-            (safe_line(where), "muted"),
-            (SafeText(""), "muted"),
-            (SafeText("Enter sends, Ctrl+J breaks the line, Esc stops an answer, F1 shows all keys."), "muted"),
-        ]
-    )
+    lines: list[tuple[SafeText, str]] = [(SafeText("localqwen"), "name"), (safe_line(where), "muted")]
+    if temporary:
+        lines.append((SafeText("This conversation is temporary: nothing of it is kept."), "warning"))
+    hints = "Enter sends, Ctrl+J breaks the line, Esc stops an answer, / shows commands, @ attaches a file, F1 helps."
+    return NoteEntry([*lines, (SafeText(""), "muted"), (SafeText(hints), "muted")])
 
 
-def _awaited(answer: Answer, state: State) -> str:
+def footer(
+    answer: Answer, backend_state: State, backend: Backend | None = None, watch: Watch | None = None
+) -> SafeText:
+    """What stands under an answer: what is awaited, why it ended early, how much it was."""
+    message = answer.message
+    match message.state:
+        case "streaming":
+            return SafeText("" if message.text else _awaited(backend_state, backend, watch))
+        case "error":
+            return safe_line(f"✗ {message.error or 'The answer failed.'}")
+        case "stopped":
+            return SafeText("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
+        case "done":
+            return SafeText(_figures(answer))
+
+
+def _person(conversation: Conversation, message: Message) -> PersonEntry:
+    entry = PersonEntry(message.text, _files(message.attachments), key=message.id)
+    entry.set_branch(*conversation.tree.position(message.id))
+    return entry
+
+
+def _answer(conversation: Conversation, answer: Answer, backend: Backend) -> AnswerEntry:
+    entry = AnswerEntry(safe_line(answer.message.model or backend.model), key=answer.message.id)
+    entry.set_branch(*conversation.tree.position(answer.message.id))
+    _update(entry, answer, backend, None)
+    return entry
+
+
+def _update(entry: AnswerEntry, answer: Answer, backend: Backend, watch: Watch | None) -> None:
+    message = answer.message
+    if message.model:
+        entry.set_name(safe_line(message.model))
+    entry.set_text(message.text)
+    if answer.is_over:
+        entry.finish()
+    entry.set_footer(footer(answer, backend.state, backend, watch), "error" if message.state == "error" else "muted")
+
+
+def _awaited(state: State, backend: Backend | None, watch: Watch | None) -> str:
+    now = time.monotonic()
     match state:
-        case Loading(progress):
-            return f"… goes out when the model is loaded ({progress:.0%})"
-        case Ready() if answer.prefill is not None and answer.prefill.done < answer.prefill.total:
-            return f"… reading {answer.prefill.done} of {answer.prefill.total} tokens"
+        case Loading() if backend is not None:
+            return f"… goes out when the model is loaded ({loading_words(state, backend.loading, now)})"
+        case Ready() if watch is not None and (words := reading_words(watch, now)):
+            return f"… {words}"
         case Ready():
             return "…"
         case _:
             return "… goes out when the model is ready"
+
+
+def _files(attachments: Sequence[Attachment]) -> list[tuple[SafeText, int]]:
+    return [(safe_line(one.name), len(one.text.encode("utf-8", "replace"))) for one in attachments]
 
 
 def _figures(answer: Answer, lead: str = "") -> str:

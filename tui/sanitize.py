@@ -27,6 +27,9 @@ _TABLE.update({0x2028: " ", 0x2029: " ", 0xFFF9: "", 0xFFFA: "", 0xFFFB: ""})
 
 _CLEAN = {code: char for code, char in _TABLE.items() if code not in (0x09, 0x0A)}
 _DIRTY = re.compile("[" + "".join(re.escape(chr(code)) for code in _CLEAN) + "]")
+# In UTF-8 a byte below 0x80 is that character and nothing else, and 0xC2 begins every C1 control.
+_C0_BYTES = bytes(code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A))
+_C1_BYTES = re.compile(rb"\xc2[\x80-\x9f]")
 _DIRTY_CELL = re.compile("[" + "".join(re.escape(chr(code)) for code in _TABLE) + "]")
 # One character for one: a laid-out line must keep its length. Nothing to see is the word joiner, of width zero.
 _CELL = {code: char or "\N{WORD JOINER}" for code, char in _TABLE.items()} | {0x09: " ", 0x0A: " "}
@@ -44,6 +47,19 @@ def safe(text: str) -> SafeText:
 def safe_line(text: str) -> SafeText:
     """Foreign text for one line: a title, a name, an error. Every run of white space is one space."""
     return SafeText(" ".join(safe(text).split()))
+
+
+def without_controls(text: str) -> str:
+    """What is kept, sent and copied: the original less its controls, with ``\\n`` as the only line ending.
+
+    It is not fit for a widget: bidirectional marks are still in it. Bytes, because a paste may have millions of them.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    data = text.encode("utf-8", "replace").translate(None, _C0_BYTES)
+    if b"\xc2" in data:
+        data = _C1_BYTES.sub(b"", data)
+    return data.decode("utf-8")
 
 
 def safe_cells(text: str) -> SafeText:

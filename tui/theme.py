@@ -1,6 +1,8 @@
-"""The app's own two themes: calm, with one accent colour; Textual's others stay available."""
+"""The app's own themes: calm, with one accent colour; Textual's others stay available."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
 
 from textual.theme import Theme
 
@@ -54,3 +56,104 @@ LIGHT = Theme(
         "scrollbar-background-active": "#fbfaf7",
     },
 )
+
+# For eyes and screens that need it: black and white, full colours, at least 7:1 (WCAG 2 AAA) for every text.
+CONTRAST_DARK = Theme(
+    name="localqwen-contrast-dark",
+    primary="#ffd75f",
+    secondary="#7fe3ff",
+    accent="#ffd75f",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#000000",
+    success="#8dff8d",
+    warning="#ffd75f",
+    error="#ff9c9c",
+    dark=True,
+    variables={
+        "block-cursor-background": "#ffffff",
+        "block-cursor-foreground": "#000000",
+        "block-cursor-text-style": "bold",
+        "input-selection-background": "#ffffff",
+        "input-selection-foreground": "#000000",
+        "scrollbar": "#ffffff",
+        "scrollbar-hover": "#ffd75f",
+        "scrollbar-active": "#ffd75f",
+        "scrollbar-background": "#000000",
+        "scrollbar-background-hover": "#000000",
+        "scrollbar-background-active": "#000000",
+    },
+)
+
+CONTRAST_LIGHT = Theme(
+    name="localqwen-contrast-light",
+    primary="#3b00b3",
+    secondary="#004a63",
+    accent="#5c3d00",
+    foreground="#000000",
+    background="#ffffff",
+    surface="#ffffff",
+    panel="#ffffff",
+    success="#004d00",
+    warning="#5c3d00",
+    error="#8c0010",
+    dark=False,
+    variables={
+        "block-cursor-background": "#000000",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-text-style": "bold",
+        "input-selection-background": "#000000",
+        "input-selection-foreground": "#ffffff",
+        "scrollbar": "#000000",
+        "scrollbar-hover": "#3b00b3",
+        "scrollbar-active": "#3b00b3",
+        "scrollbar-background": "#ffffff",
+        "scrollbar-background-hover": "#ffffff",
+        "scrollbar-background-active": "#ffffff",
+    },
+)
+
+THEMES = (DARK, LIGHT, CONTRAST_DARK, CONTRAST_LIGHT)
+
+# What light or dark means for each theme that has a counterpart.
+_PAIRS = (
+    (DARK.name, LIGHT.name),
+    (CONTRAST_DARK.name, CONTRAST_LIGHT.name),
+    ("ansi-dark", "ansi-light"),
+    ("textual-dark", "textual-light"),
+    ("solarized-dark", "solarized-light"),
+    ("rose-pine", "rose-pine-dawn"),
+    ("atom-one-dark", "atom-one-light"),
+)
+
+
+def has_no_color(environ: Mapping[str, str]) -> bool:
+    """Whether the person wants no colours at all (https://no-color.org); as Textual, whatever the value is."""
+    return "NO_COLOR" in environ
+
+
+def first_theme(wanted: str, available: Collection[str], environ: Mapping[str, str]) -> str:
+    """The theme to begin with.
+
+    Without colours it is an ansi one: it styles by bold, dim and reverse, which stay when Textual takes the colours out
+    of an app with ``ansi_color``; the others would become shades of grey.
+    """
+    if has_no_color(environ):
+        return "ansi-dark"
+    return wanted if wanted in available else DARK.name
+
+
+def counterpart(name: str, *, dark: bool) -> str:
+    """The light theme to a ``dark`` one, and the other way round."""
+    for pair in _PAIRS:
+        if name in pair:
+            return pair[1 - pair.index(name)]
+    return LIGHT.name if dark else DARK.name
+
+
+def theme_names(available: Iterable[str]) -> list[str]:
+    """Themes to choose from: our own first, then the terminal's own colours, then the others."""
+    names = set(available)
+    first = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
+    return [name for name in first if name in names] + sorted(names.difference(first, {"textual-ansi"}))

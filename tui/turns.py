@@ -1,23 +1,34 @@
-"""Turns under way: a question, and its answer to the end. They go on while another conversation is shown."""
+"""Turns under way: what was asked, its answer to the end, and what was queued behind it.
+
+They go on while another conversation is shown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
 
 from localqwen.chats.session import Conversation
+from localqwen.chats.store import Store
+from localqwen.chats.tree import Message, is_continuation
 from localqwen.params import SamplingParams
-from tui.backend import Backend, Failed
+from tui.backend import Asking, Backend, Failed
+from tui.meters import Watch
+
+Told: TypeAlias = Callable[[Conversation], None]
+# Commits what the model is to answer; nothing to do where it is there already.
+Prepare: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class Turns:
     """The conversations of this process that are being answered."""
 
-    def __init__(self, backend: Backend, params: SamplingParams, restart: Callable[[], None]) -> None:
-        """``restart`` begins a new life of the backend, whose last one has failed."""
+    def __init__(self, backend: Backend, params: Callable[[Conversation], SamplingParams]) -> None:
+        """``params`` says how to sample in a conversation, asked at each answer."""
         self._backend = backend
         self._params = params
-        self._restart = restart
         self._under_way: list[Conversation] = []
+        self._askings: dict[int, Asking] = {}
 
     def begin(self, conversation: Conversation) -> bool:
         """Reserve a conversation for a turn; ``False`` while it has one."""
@@ -30,9 +41,22 @@ class Turns:
         """Whether a conversation is being asked or answered."""
         return conversation in self._under_way
 
-    def find(self, chat_id: int) -> Conversation | None:
-        """The conversation under way that is stored as ``chat_id``."""
-        return next((one for one in self._under_way if one.chat is not None and one.chat.id == chat_id), None)
+    def find(self, store: Store, chat_id: int) -> Conversation | None:
+        """The conversation under way that is kept in ``store`` as ``chat_id``."""
+        return next(
+            (one for one in self._under_way if one.store is store and one.chat is not None and one.chat.id == chat_id),
+            None,
+        )
+
+    def watch(self, conversation: Conversation) -> Watch | None:
+        """What the clock says of the answer under way."""
+        asking = self._askings.get(id(conversation))
+        return asking.watch if asking is not None and self.is_under_way(conversation) else None
+
+    def model(self, conversation: Conversation) -> str:
+        """Who answers a conversation."""
+        asking = self._askings.get(id(conversation))
+        return asking.model if asking is not None and self.is_under_way(conversation) else self._backend.model
 
     def stop_all(self) -> None:
         """End all answers here; each keeps its text."""
@@ -42,32 +66,45 @@ class Turns:
     async def take(
         self,
         conversation: Conversation,
-        text: str,
-        asked: Callable[[Conversation], None],
-        changed: Callable[[Conversation], None],
+        prepare: Prepare,
+        asked: Told,
+        changed: Told,
+        how: Literal["respond", "resume"] = "respond",
     ) -> None:
-        """Take the turn that was begun: commit the question, then let the model answer.
+        """Take the turn that was begun, and those that wait behind it.
 
         Args:
             conversation: Where.
-            text: What was typed.
-            asked: Called once the question is kept.
+            prepare: Commits the question.
+            asked: Called once the path has changed: a question is kept, and its answer will be next.
             changed: Called whenever the answer has changed, and at the end.
+            how: Whether a new answer is wanted, or more of the last one.
 
         Raises:
             ChatStoreError: The question or the end of the answer could not be kept.
         """
         try:
-            await conversation.ask(text)
+            await prepare()
             asked(conversation)
-            if isinstance(self._backend.state, Failed):
-                self._restart()
-            await conversation.respond(
-                lambda history: self._backend.stream(history, self._params),
-                self._params,
-                lambda: self._backend.model,
-                lambda: changed(conversation),
-            )
+            answer = await self._answered(conversation, changed, how)
+            # After a stop or a failure the queue waits for a person: they may want to say something else now.
+            while answer.state == "done" and await conversation.take_next() is not None:
+                asked(conversation)
+                answer = await self._answered(conversation, changed, "respond")
         finally:
             self._under_way.remove(conversation)
+            self._askings.pop(id(conversation), None)
             changed(conversation)
+
+    async def _answered(self, conversation: Conversation, changed: Told, how: Literal["respond", "resume"]) -> Message:
+        if isinstance(self._backend.state, Failed):
+            self._backend.start()
+        params = self._params(conversation)
+        asking = self._askings[id(conversation)] = self._backend.asking()
+        answer = conversation.respond if how == "respond" else conversation.resume
+        return await answer(
+            lambda told: asking.stream(told, params, resume=is_continuation(told)),
+            params,
+            lambda: asking.model,
+            lambda: changed(conversation),
+        )

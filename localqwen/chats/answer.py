@@ -17,6 +17,9 @@ class Answer:
 
     ``message`` always holds all text so far. ``tokens`` counts deltas, which is what a streaming server sends one
     of per token or a little less; exact numbers come with the end. Times are in seconds of any one clock.
+
+    When an answer is continued, ``message`` begins with the text so far, ``earlier`` are its statistics until then, and
+    the rest counts from the continuation on.
     """
 
     message: Message
@@ -24,6 +27,7 @@ class Answer:
     tokens: int = 0
     first_token_at: float | None = None
     last_token_at: float | None = None
+    earlier: Usage | None = None
 
     @property
     def is_over(self) -> bool:
@@ -74,7 +78,26 @@ def end(answer: Answer, state: MessageState, error: str | None = None, usage: Us
         seconds = answer.seconds if answer.seconds >= SHORTEST_SECONDS else 0.0
         prompt = usage.prompt_tokens if usage is not None else answer.prefill.total if answer.prefill else 0
         usage = Usage(prompt_tokens=prompt, completion_tokens=answer.tokens, decode_seconds=seconds)
+    usage = usage if answer.earlier is None else summed(answer.earlier, usage)
     return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage))
+
+
+def summed(earlier: Usage, later: Usage) -> Usage:
+    """The statistics of an answer that was made in two parts.
+
+    The prompt stays the first one's: the second one's has the first part of the answer in it, which is counted
+    already. Seconds that one part does not tell make the whole unknown, lest the speed be too high.
+    """
+    silent = any(part.completion_tokens and not part.decode_seconds for part in (earlier, later))
+    first = earlier if earlier.prompt_tokens else later
+    return Usage(
+        prompt_tokens=first.prompt_tokens,
+        completion_tokens=earlier.completion_tokens + later.completion_tokens,
+        cached_tokens=first.cached_tokens,
+        prefill_seconds=earlier.prefill_seconds + later.prefill_seconds,
+        decode_seconds=0.0 if silent else earlier.decode_seconds + later.decode_seconds,
+        yarn_factor=later.yarn_factor,
+    )
 
 
 def _state(finished: Finished) -> MessageState:

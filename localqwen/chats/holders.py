@@ -51,3 +51,16 @@ class Holder:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+
+class Unshared:
+    """The holder of conversations that no other process can see."""
+
+    name = "unshared"
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+    def is_alive(self, name: str) -> bool:
+        """Only this process."""
+        return name == self.name

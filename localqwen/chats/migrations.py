@@ -51,6 +51,99 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX message_open ON message(state) WHERE state = 'streaming'",
         "CREATE INDEX chat_updated ON chat(updated) WHERE deleted_at IS NULL",
     ),
+    # 2: what a conversation can be told and asked, and finding it again.
+    # - `params` and `attachments` are JSON for the reason of step 1; of `params`, absent fields are the model's choice.
+    # - A draft's attachments have a table of their own: SQLite writes whole rows, and the draft is written several
+    #   times a second. The same goes for reading: the list of conversations must not pull them from the disk.
+    # - The search indexes have no copy of the texts; the triggers hold them true. An answer is indexed when it ends
+    #   (and taken out when it is continued), for indexing it several times a second would cost more than writing it.
+    # - `prefix` answers a word of two or three letters, which is what is typed first, from an index of its own.
+    # - `chat_listed` is the order of the list, so that its first page costs the same however many there are.
+    (
+        "ALTER TABLE chat ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))",
+        "ALTER TABLE chat ADD COLUMN system TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE chat ADD COLUMN params TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE message ADD COLUMN attachments TEXT NOT NULL DEFAULT '[]'",
+        """
+        CREATE TABLE draft_attachments (
+            chat_id INTEGER PRIMARY KEY REFERENCES chat(id) ON DELETE CASCADE,
+            attachments TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE queued (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            chat_id INTEGER NOT NULL REFERENCES chat(id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            attachments TEXT NOT NULL DEFAULT '[]'
+        ) STRICT
+        """,
+        "CREATE INDEX queued_chat ON queued(chat_id)",
+        """
+        CREATE TABLE preset (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            system TEXT NOT NULL DEFAULT '',
+            params TEXT NOT NULL DEFAULT '{}'
+        ) STRICT
+        """,
+        "DROP INDEX chat_updated",
+        "CREATE INDEX chat_listed ON chat(pinned DESC, updated DESC, id DESC) WHERE deleted_at IS NULL",
+        "CREATE INDEX chat_unasked ON chat(updated DESC) WHERE deleted_at IS NULL AND tip IS NULL",
+        "CREATE INDEX chat_deleted ON chat(deleted_at) WHERE deleted_at IS NOT NULL",
+        # A deleted message must be found in `chat.tip` without reading every conversation.
+        "CREATE INDEX chat_tip ON chat(tip) WHERE tip IS NOT NULL",
+        """
+        CREATE VIRTUAL TABLE message_search USING fts5 (
+            text, content='message', content_rowid='id', prefix='2 3', tokenize='unicode61 remove_diacritics 2'
+        )
+        """,
+        """
+        CREATE VIRTUAL TABLE title_search USING fts5 (
+            title, content='chat', content_rowid='id', prefix='2 3', tokenize='unicode61 remove_diacritics 2'
+        )
+        """,
+        "INSERT INTO message_search (rowid, text) SELECT id, text FROM message WHERE state <> 'streaming'",
+        "INSERT INTO title_search (rowid, title) SELECT id, title FROM chat",
+        """
+        CREATE TRIGGER message_found AFTER INSERT ON message WHEN new.state <> 'streaming' BEGIN
+            INSERT INTO message_search (rowid, text) VALUES (new.id, new.text);
+        END
+        """,
+        """
+        CREATE TRIGGER message_lost AFTER DELETE ON message WHEN old.state <> 'streaming' BEGIN
+            INSERT INTO message_search (message_search, rowid, text) VALUES ('delete', old.id, old.text);
+        END
+        """,
+        """
+        CREATE TRIGGER message_changed AFTER UPDATE OF text, state ON message WHEN old.state <> 'streaming' BEGIN
+            INSERT INTO message_search (message_search, rowid, text) VALUES ('delete', old.id, old.text);
+            INSERT INTO message_search (rowid, text) SELECT new.id, new.text WHERE new.state <> 'streaming';
+        END
+        """,
+        """
+        CREATE TRIGGER message_ended AFTER UPDATE OF text, state ON message
+        WHEN old.state = 'streaming' AND new.state <> 'streaming' BEGIN
+            INSERT INTO message_search (rowid, text) VALUES (new.id, new.text);
+        END
+        """,
+        """
+        CREATE TRIGGER chat_found AFTER INSERT ON chat BEGIN
+            INSERT INTO title_search (rowid, title) VALUES (new.id, new.title);
+        END
+        """,
+        """
+        CREATE TRIGGER chat_lost AFTER DELETE ON chat BEGIN
+            INSERT INTO title_search (title_search, rowid, title) VALUES ('delete', old.id, old.title);
+        END
+        """,
+        """
+        CREATE TRIGGER chat_renamed AFTER UPDATE OF title ON chat BEGIN
+            INSERT INTO title_search (title_search, rowid, title) VALUES ('delete', old.id, old.title);
+            INSERT INTO title_search (rowid, title) VALUES (new.id, new.title);
+        END
+        """,
+    ),
 )
 
 

@@ -1,77 +1,59 @@
-"""One open conversation: asking, and the life of the answer, from its first event to its last commit.
+"""One open conversation: asking, answering, and going from branch to branch.
 
 The order is the promise. A person's message is committed before the model hears of it; the growing answer is committed
 several times a second, by a task of its own, so that a model that falls silent cannot keep text from the disk; and
-whatever ends the answer (its end, Esc, an error, the program) ends with one more commit.
+whatever ends the answer (its end, Esc, an error, the program) ends with one more commit. Nothing is overwritten: asking
+again and editing add branches, and a continued answer only grows.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
-from localqwen.chats.answer import Answer, advance, end
-from localqwen.chats.store import ChatStoreError, Store
-from localqwen.chats.tree import Chat, Message, Tree, history
-from localqwen.errors import LocalqwenError
-from localqwen.events import AnswerEvent
-from localqwen.params import ChatMessage, SamplingParams
+from localqwen.chats.answer import Answer
+from localqwen.chats.answering import Answering, AnswerStream
+from localqwen.chats.attachment import Attachment
+from localqwen.chats.commit import committed
+from localqwen.chats.open_chat import BusyError, OpenChat
+from localqwen.chats.tree import Message, history, resumable
+from localqwen.params import ChatMessage, Role, SamplingParams
 
-# At most this much text is lost to a kill; below the promised 250 ms, which leaves room for the commit itself.
-SAVE_SECONDS = 0.2
-
-AnswerStream: TypeAlias = Callable[[list[ChatMessage]], AsyncGenerator[AnswerEvent, None]]
+__all__ = ["AnswerStream", "BusyError", "Conversation"]
 
 
-class Conversation:
-    """A conversation that is open in this process. ``chat`` is ``None`` until there is something to keep."""
+class Conversation(OpenChat):
+    """A conversation that is open in this process, and can be asked in."""
 
-    def __init__(self, store: Store, chat: Chat | None = None, tree: Tree | None = None) -> None:
-        self._store = store
-        # A draft that is emptied removes its conversation; that must not happen to one that is being asked in.
-        self._writing = asyncio.Lock()
-        self._listening: asyncio.Task[None] | None = None
-        self._stopping = False
-        self.chat = chat
-        self.tree = tree if tree is not None else Tree()
-        self.tip = chat.tip if chat is not None else None
-        self.draft = chat.draft if chat is not None else ""
-        self.answer: Answer | None = None
-
-    @classmethod
-    async def open(cls, store: Store, chat_id: int) -> Conversation:
-        """Read a conversation from the store."""
-        chat = await asyncio.to_thread(store.chat, chat_id)
-        return cls(store, chat, await asyncio.to_thread(store.tree, chat_id))
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether an answer is on its way."""
-        return self.answer is not None and not self.answer.is_over
-
-    @property
-    def path(self) -> list[Message]:
-        """The messages to show, first to last."""
-        return self.tree.path(self.tip)
-
-    async def ask(self, text: str) -> Message:
-        """Commit a person's message at the end of the path."""
-        async with self._writing:
+    async def ask(self, text: str, attachments: Sequence[Attachment] = ()) -> Message:
+        """Commit a person's message at the end of the path, in place of the draft."""
+        async with self._changing():
             chat = await self._ensure_chat()
-            message = await asyncio.to_thread(self._store.ask, chat.id, self.tip, text)
-            self.draft = ""
-            self.chat = await asyncio.to_thread(self._store.chat, chat.id)
+            message = await committed(self._store.ask, chat.id, self.tip, text, attachments)
+            self._draft_is_gone()
             self._show(message)
+            await self._refresh()
             return message
+
+    async def take_next(self) -> Message | None:
+        """Commit the first message of the queue at the end of the path; ``None`` when the queue is empty.
+
+        It leaves the queue in the same transaction, so that a kill neither loses nor doubles it. The draft stays.
+        """
+        async with self._changing():
+            while self.queue:
+                chat = await self._ensure_chat()
+                message = await committed(self._store.ask_queued, chat.id, self.tip, self.queue[0])
+                self.queue = self.queue[1:]
+                if message is not None:
+                    self._show(message)
+                    await self._refresh()
+                    return message
+            return None
 
     async def respond(
         self, stream: AnswerStream, params: SamplingParams, model: Callable[[], str | None], notify: Callable[[], None]
     ) -> Message:
-        """Let ``stream`` answer the path, and keep what it says.
+        """Let ``stream`` answer the path, which ends with a person's message, and keep what it says.
 
         Args:
             stream: Given the history, yields the answer's events.
@@ -81,109 +63,100 @@ class Conversation:
 
         Returns:
             The message as it was kept. Errors of the model are in it and are not raised.
+
+        Raises:
+            BusyError: This conversation is being answered already.
         """
-        if self.is_answering:
-            raise RuntimeError("this conversation is being answered already")
-        if self.chat is None or self.tip is None:
-            raise RuntimeError("ask first")
-        told = history(self.path)
-        message = await asyncio.to_thread(self._store.begin_answer, self.chat.id, self.tip, params)
-        self._show(message)
-        self.answer = Answer(message)
-        self._stopping = False
-        notify()
-        try:
-            await self._follow(stream, told, notify)
-        finally:
-            # Reached with the answer still open only when this task is cancelled or a bug raised: no await here, for
-            # a second cancellation must not come between the text and the disk.
-            if not self.answer.is_over:
-                self._store.finish_answer(self._closed(end(self.answer, "stopped"), model()))
-        closed = self._closed(self.answer, model())
-        try:
-            await asyncio.to_thread(self._store.finish_answer, closed)
-        except asyncio.CancelledError:
-            self._store.finish_answer(closed)
-            raise
-        finally:
-            notify()
-        return closed
+        with self._turn():
+            async with self._writing:
+                path = self.path
+                if self.chat is None or self.tip is None or path[-1].role == "assistant":
+                    raise RuntimeError("ask first")
+                message = await committed(self._store.begin_answer, self.chat.id, self.tip, params)
+                self._show(message)
+            return await self._run(Answer(message), history(path, self.system), stream, model, notify)
+
+    async def resume(
+        self, stream: AnswerStream, params: SamplingParams, model: Callable[[], str | None], notify: Callable[[], None]
+    ) -> Message:
+        """Let ``stream`` continue the answer at the end of the path, in place; see :meth:`respond`.
+
+        The history then ends with the answer as it is, and the stream yields what comes after. (An answer of which
+        there is no text yet is begun: the history ends with the question.) The text so far stays whatever happens, and
+        the statistics are those of all parts.
+        """
+        with self._turn():
+            async with self._writing:
+                path = self.path
+                last = resumable(path)
+                if last is None:
+                    raise RuntimeError("there is no answer to continue")
+                message = await committed(self._store.resume_answer, last.id, params)
+                self._show(message)
+            # What is on the disk may be more: another window may have continued it before.
+            told = history([*path[:-1], message], self.system)
+            return await self._run(Answer(message, earlier=message.usage), told, stream, model, notify)
 
     def stop(self) -> None:
         """End the answer here and keep its text; nothing happens when there is none."""
-        if self._listening is not None:
-            self._stopping = True
-            self._listening.cancel()
+        self._stop_asked = self._is_turn
+        if self.is_answering and self._answering is not None:
+            self._answering.stop()
 
-    async def save_draft(self, text: str) -> None:
-        """Keep what is typed; an empty conversation exists only as long as it has a draft."""
-        async with self._writing:
-            if text == self.draft:
-                return
+    # -- branches --------------------------------------------------------------------------------------------------
+
+    def rewind(self, answer_id: int) -> None:
+        """Go back to the question of an answer, so that :meth:`respond` makes another one beside it.
+
+        It is not committed before the new answer begins: a kill in between leaves the old one where it was.
+        """
+        self._refuse_while_busy()
+        answer = self.tree[answer_id]
+        if answer.role != "assistant" or answer.parent_id is None:
+            raise ValueError(f"message {answer_id} answers nothing")
+        self._go_to(answer.parent_id)
+
+    async def edit(self, message_id: int, text: str, attachments: Sequence[Attachment] = ()) -> Message:
+        """Commit another version of a person's message beside it; :meth:`respond` then answers it."""
+        return await self._branch(message_id, "user", text, attachments)
+
+    async def edit_answer(self, message_id: int, text: str) -> Message:
+        """Commit another version of an answer beside it. Nothing is asked; :meth:`resume` continues from it."""
+        return await self._branch(message_id, "assistant", text, ())
+
+    async def switch(self, message_id: int) -> None:
+        """Show the path through a message (a sibling, or what a search found), down to its newest leaf."""
+        async with self._changing():
             chat = await self._ensure_chat()
-            await asyncio.to_thread(self._store.save_draft, chat.id, text)
-            self.draft = text
-            if not text and self.tip is None and await asyncio.to_thread(self._store.discard_if_empty, chat.id):
-                self.chat = None
+            if message_id not in self.tree:
+                raise ValueError(f"message {message_id} is in another conversation")
+            tip = self.tree.newest_leaf(message_id)
+            await committed(self._store.set_tip, chat.id, tip)
+            self._go_to(tip)
+            await self._refresh()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _ensure_chat(self) -> Chat:
-        if self.chat is None:
-            self.chat = await asyncio.to_thread(self._store.create_chat)
-        return self.chat
+    async def _branch(self, message_id: int, role: Role, text: str, attachments: Sequence[Attachment]) -> Message:
+        async with self._changing():
+            replaced = self.tree[message_id]
+            if replaced.role != role:
+                raise ValueError(f"message {message_id} is the {replaced.role}'s")
+            message = await committed(self._store.branch, replaced, text, attachments)
+            self.tree.put(message)
+            self._go_to(message.id)
+            await self._refresh()
+            return message
 
-    async def _follow(self, stream: AnswerStream, told: list[ChatMessage], notify: Callable[[], None]) -> None:
-        async with asyncio.TaskGroup() as group:
-            saving = group.create_task(self._save_as_it_grows())
-            self._listening = group.create_task(self._listen(stream, told, notify))
-            try:
-                await asyncio.wait([self._listening])
-            finally:
-                saving.cancel()
-                self._listening.cancel()
-        stopped = self._listening.cancelled()
-        self._listening = None
-        assert self.answer is not None
-        if not self.answer.is_over:
-            if stopped or self._stopping:
-                self.answer = end(self.answer, "stopped")
-            else:
-                self.answer = end(self.answer, "error", "The server ended the answer without a reason: ask again.")
-
-    async def _listen(self, stream: AnswerStream, told: list[ChatMessage], notify: Callable[[], None]) -> None:
-        assert self.answer is not None
-        try:
-            events = stream(told)
-            # Closed here and now, not by the garbage collector: closing is what stops the job on the server.
-            async with aclosing(events):
-                async for event in events:
-                    self.answer = advance(self.answer, event, time.monotonic())
-                    notify()
-                    if self.answer.is_over:
-                        return
-        except LocalqwenError as error:
-            self.answer = end(self.answer, "error", str(error))
-
-    async def _save_as_it_grows(self) -> None:
-        saved = ""
-        while True:
-            await asyncio.sleep(SAVE_SECONDS)
-            message = self.answer.message if self.answer is not None else None
-            if message is not None and message.text != saved:
-                try:
-                    await asyncio.to_thread(self._store.save_answer, message.id, message.text)
-                    saved = message.text
-                except ChatStoreError:
-                    # A full disk must not end the answer; the commit at the end tries again and says so.
-                    continue
-
-    def _closed(self, answer: Answer, model: str | None) -> Message:
-        message = replace(answer.message, model=model)
-        self.answer = replace(answer, message=message)
-        self.tree.put(message)
-        return message
-
-    def _show(self, message: Message) -> None:
-        self.tree.put(message)
-        self.tip = message.id
+    async def _run(
+        self,
+        answer: Answer,
+        told: list[ChatMessage],
+        stream: AnswerStream,
+        model: Callable[[], str | None],
+        notify: Callable[[], None],
+    ) -> Message:
+        self._answering = Answering(self._store, answer, self.tree.put)
+        if self._stop_asked:
+            self._answering.stop()
+        return await self._answering.run(stream, told, model, notify)

@@ -6,10 +6,11 @@ sees is one path: from the first message to the conversation's *tip*.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from localqwen.chats.attachment import Attachment, content_of
 from localqwen.events import Usage
 from localqwen.params import ChatMessage, Role, SamplingParams
 
@@ -20,7 +21,10 @@ TITLE_LENGTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``text`` is what was typed or generated, byte for byte; views sanitize it themselves."""
+    """One message. ``text`` is what was typed or generated, byte for byte; views sanitize it themselves.
+
+    ``attachments`` are the files that went with it; their text is not in ``text``.
+    """
 
     id: int
     chat_id: int
@@ -33,11 +37,22 @@ class Message:
     params: SamplingParams = field(default_factory=SamplingParams)
     usage: Usage | None = None
     error: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """What the model reads of it."""
+        return content_of(self.text, self.attachments)
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One conversation. ``tip`` is the last message of the path that is shown; ``None`` while it is empty."""
+    """One conversation.
+
+    ``tip`` is the last message of the path that is shown; ``None`` while it is empty. ``system`` is the system prompt,
+    ``""`` for none. In ``params``, what is ``None`` is the model's default. ``draft_attachments`` may be large and are
+    left out where many conversations are listed.
+    """
 
     id: int
     title: str
@@ -45,6 +60,19 @@ class Chat:
     created: float
     updated: float
     draft: str = ""
+    pinned: bool = False
+    system: str = ""
+    params: SamplingParams = field(default_factory=SamplingParams)
+    draft_attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that was typed while an answer ran, and waits for its turn."""
+
+    id: int
+    text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Tree:
@@ -58,6 +86,13 @@ class Tree:
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    def __iter__(self) -> Iterator[Message]:
+        """All messages, in the order in which they came."""
+        return iter(self._messages.values())
+
+    def __contains__(self, message_id: int) -> bool:
+        return message_id in self._messages
 
     def __getitem__(self, message_id: int) -> Message:
         return self._messages[message_id]
@@ -91,6 +126,11 @@ class Tree:
         """All answers to the same parent, oldest first, ``message_id`` among them."""
         return [self._messages[i] for i in self._children[self._messages[message_id].parent_id]]
 
+    def position(self, message_id: int) -> tuple[int, int]:
+        """Which of its siblings a message is, and how many there are: ``(2, 3)`` is shown as 2/3."""
+        siblings = self._children[self._messages[message_id].parent_id]
+        return siblings.index(message_id) + 1, len(siblings)
+
     def newest_leaf(self, message_id: int) -> int:
         """Follow the newest child from ``message_id`` down: where switching to a branch should land."""
         current = message_id
@@ -99,9 +139,25 @@ class Tree:
         return current
 
 
-def history(path: Sequence[Message]) -> list[ChatMessage]:
-    """What the model is shown of a path: every message with text; an answer that never began tells it nothing."""
-    return [{"role": message.role, "content": message.text} for message in path if message.text]
+def history(path: Sequence[Message], system: str = "") -> list[ChatMessage]:
+    """What the model is shown of a path: the system prompt, then every message that has something to say.
+
+    An answer that never began tells the model nothing and is left out.
+    """
+    told: list[ChatMessage] = [{"role": "system", "content": system}] if system.strip() else []
+    told += [{"role": message.role, "content": content} for message in path if (content := message.content)]
+    return told
+
+
+def is_continuation(told: Sequence[ChatMessage]) -> bool:
+    """Whether a history asks for more of its last message, an answer that was begun, and not for a new message."""
+    return bool(told) and told[-1]["role"] == "assistant"
+
+
+def resumable(path: Sequence[Message]) -> Message | None:
+    """The answer at the end of a path that can be continued: any that is not being written at this moment."""
+    last = path[-1] if path else None
+    return last if last is not None and last.role == "assistant" and last.state != "streaming" else None
 
 
 def title_from(text: str) -> str:

@@ -9,6 +9,7 @@ import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
+NO_LIMIT = 1 << 62
 # Files of version 2 and of version 1: limit, use, and the line of memory.stat that says what of the use is file cache.
 ACCOUNTS = (
     ("memory.max", "memory.current", ("inactive_file", "active_file")),
@@ -20,6 +21,18 @@ def available_memory() -> int:
     """Bytes of RAM that a model may take: what the machine has free, or the container if that is less."""
     free = int(psutil.virtual_memory().available)
     return min([free, *(room for group in own_cgroups() if (room := cgroup_room(group)) is not None)])
+
+
+def memory_limit() -> int:
+    """The most bytes of RAM that this process's control groups allow; a number beyond any machine without a limit."""
+    limits = [NO_LIMIT]
+    for group in own_cgroups():
+        for name, _, _ in ACCOUNTS:
+            try:
+                limits.append(int((group / name).read_text()))
+            except (OSError, ValueError):
+                continue
+    return min(limits)
 
 
 def physical_cores() -> int:

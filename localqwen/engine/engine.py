@@ -21,9 +21,9 @@ from localqwen.engine.caches import Caches
 from localqwen.engine.context import ContextOptions
 from localqwen.engine.devices import available_memory
 from localqwen.engine.draft import DraftModel
-from localqwen.engine.job import Job, Request, Sink
+from localqwen.engine.job import Begun, Job, Request, Sink
 from localqwen.engine.loaded import Loaded
-from localqwen.engine.model import Model
+from localqwen.engine.model import Model, file_bytes
 from localqwen.engine.notebook import Notebook
 from localqwen.engine.options import EngineOptions
 from localqwen.engine.planner import Planner, Solution
@@ -71,7 +71,8 @@ class Engine:
         self.planned: Planned | None = None  # where the model goes, once that is known
         self._options = options or EngineOptions()
         self._available = available
-        self._state: State = Loading(0.0)
+        self._bytes = file_bytes(path)
+        self._state: State = Loading(0.0, 0, self._bytes)
         self._users: Users[Loaded] = Users(self.name)
         self._listeners: list[Callable[[State], None]] = []
         self._lock = threading.Lock()
@@ -122,6 +123,14 @@ class Engine:
         """
         with self._users.using() as loaded:
             return loaded.template.tokens(messages)
+
+    def resumed_prompt(self, messages: Sequence[ChatMessage]) -> tuple[list[int], Begun]:
+        """The tokens that ask for the rest of the last message, an assistant's, and what they hold of it.
+
+        Raises :class:`InvalidRequestError` when there is nothing to continue, or as :meth:`chat_prompt`.
+        """
+        with self._users.using() as loaded:
+            return loaded.resumed_prompt(messages)
 
     def text_prompt(self, text: str, *, control: bool = True) -> list[int]:
         """The tokens of raw text; with ``control``, control tokens' texts in it become control tokens."""
@@ -247,7 +256,7 @@ class Engine:
         return SavedStates(paths.states_dir(), self._options.disk_cache, identity)
 
     def _report(self, progress: float) -> bool:
-        self._set_state(Loading(progress))
+        self._set_state(Loading(progress, round(progress * self._bytes), self._bytes))
         return not self._closing.is_set()
 
 

@@ -16,12 +16,20 @@ Sink = Callable[[AnswerEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The beginning of an answer that is to be continued: its text, and how many of the prompt's last tokens it is."""
+
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An answer that is wanted: prompt token ids, sampling and limits.
 
     ``logit_bias`` holds token ids and what is added to their logits; ``top_logprobs`` is how many of the likeliest
     tokens to tell beside each token's own log probability, ``None`` for neither. A ``grammar`` decides what the answer
-    may be.
+    may be. ``begun`` says that the prompt ends with the beginning of the answer.
     """
 
     prompt: Sequence[int]
@@ -29,6 +37,7 @@ class Request:
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int | None = None
     grammar: Grammar | None = None
+    begun: Begun | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -47,6 +56,7 @@ class Job:
     completion_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    yarn_factor: float = 0.0
 
     @property
     def prompt(self) -> Sequence[int]:
@@ -62,4 +72,5 @@ class Job:
             cached_tokens=self.cached_tokens,
             prefill_seconds=self.prefill_seconds,
             decode_seconds=self.decode_seconds,
+            yarn_factor=self.yarn_factor,
         )

@@ -42,6 +42,12 @@ class TokenCache:
                 self._entries.move_to_end(text)
             return entry
 
+    def beginning_with(self, text: str) -> tuple[str, Sequence[int]] | None:
+        """The entry that was used last of those whose text begins so. Looks at all of them."""
+        with self._lock:
+            found = next((key for key in reversed(self._entries) if key.startswith(text)), None)
+            return (found, self._entries[found]) if found is not None else None
+
     def _forget(self, text: str) -> int:
         entry = self._entries.pop(text, None)
         return 0 if entry is None else len(entry) + 1
@@ -70,6 +76,24 @@ class KeptAnswers:
     def get(self, text: str) -> Sequence[int] | None:
         """The tokens of the answer with exactly this text, if they are still kept; they are not to be changed."""
         return self._cache.get(text)
+
+    def beginning(self, text: str) -> tuple[Sequence[int], str]:
+        """Tokens with which a kept answer begins as ``text`` does, and the rest of the text, which no token ends with.
+
+        An answer that is stopped is often kept a few tokens longer than its reader has seen it.
+        """
+        found = self._cache.beginning_with(text) if text else None
+        data = _bytes(text)
+        if found is None or data is None:
+            return (), text
+        kept = at = end = 0
+        for count, token in enumerate(found[1], 1):
+            end += len(self._piece(token))
+            if end > len(data):
+                break
+            if end == len(data) or data[end] & 0xC0 != 0x80:  # not in the middle of a character
+                kept, at = count, end
+        return found[1][:kept], data[at:].decode("utf-8", "replace")
 
 
 def _bytes(text: str) -> bytes | None:

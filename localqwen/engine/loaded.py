@@ -12,7 +12,7 @@ from localqwen.engine.constraint import Constraints
 from localqwen.engine.costs import StepCosts
 from localqwen.engine.draft import DraftModel
 from localqwen.engine.embedding import Embedder
-from localqwen.engine.job import Job, Request, Sink
+from localqwen.engine.job import Begun, Job, Request, Sink
 from localqwen.engine.jobs import JobLoop
 from localqwen.engine.kept import KeptAnswers
 from localqwen.engine.model import Model
@@ -25,6 +25,7 @@ from localqwen.engine.sampling import decide, defaults
 from localqwen.engine.speculation import Speculation
 from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidRequestError, PromptTooLongError
+from localqwen.params import ChatMessage
 
 SMALLEST_EMBEDDER = 512  # tokens
 KEPT_TOKENS = 1 << 19  # of past answers: several of the longest conversations, in a few megabytes
@@ -95,6 +96,11 @@ class Loaded:
             if self._embedder is not None:
                 self._embedder.close()
 
+    def resumed_prompt(self, messages: Sequence[ChatMessage]) -> tuple[list[int], Begun]:
+        """The tokens that ask for the rest of the last message, and what they hold of it."""
+        asking, begun = self.template.resumed(messages)
+        return [*asking, *begun], Begun(messages[-1]["content"], len(begun))
+
     def text_prompt(self, text: str, *, control: bool) -> list[int]:
         """The tokens of raw text."""
         return self.model.tokenize(unicodedata.normalize("NFC", text), special=control)
@@ -149,7 +155,12 @@ class Loaded:
 
     def _keep(self, running: Running) -> None:
         """Keep an answer's tokens for the next prompt, which will have its text."""
-        self._kept.remember(running.text, running.generated)
+        begun = running.job.request.begun
+        if begun is None:
+            self._kept.remember(running.text, running.generated)
+        else:
+            first = running.job.prompt[len(running.job.prompt) - begun.count :]
+            self._kept.remember(begun.text + running.text, [*first, *running.generated])
 
     def _check(self, tokens: Sequence[int]) -> None:
         # llama.cpp refuses a whole batch for one such token.

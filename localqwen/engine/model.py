@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import glob
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from localqwen.engine.placement import CPU_ONLY, Placement
 from localqwen.errors import InvalidModelError, LocalqwenError, OutOfMemoryError
 
 MAGIC = b"GGUF"
+SPLIT = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 VERSIONS = (2, 3)
 
 
@@ -212,6 +215,19 @@ class Model:
         """A number under the architecture's name; of a list (one per layer) the largest; 0 where there is none."""
         value = (self.metadata(f"{self.architecture}.{key}") or "").strip("[]")
         return max((int(part) for part in value.split(",") if part.strip().isdigit()), default=0)
+
+
+def file_bytes(path: Path) -> int:
+    """How large a model's file is, with the further parts of one that is split (``-00001-of-00003.gguf``).
+
+    0 for one that cannot be read.
+    """
+    first = SPLIT.fullmatch(path.name)
+    parts = path.parent.glob(f"{glob.escape(first[1])}-*-of-{first[2]}.gguf") if first else [path]
+    try:
+        return sum(part.stat().st_size for part in parts)
+    except OSError:
+        return 0
 
 
 def check_header(path: Path) -> None:

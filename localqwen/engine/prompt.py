@@ -105,6 +105,28 @@ class ChatTemplate:
                 return self._join(text, list(answers.values()), stand_ins)
         return self._join(rendered, [], stand_ins)
 
+    def resumed(self, messages: Sequence[ChatMessage]) -> tuple[list[int], list[int]]:
+        """The prompt that asks for the last message, an assistant's, and the tokens of what there is of it.
+
+        One after the other they are what the model had read when it stopped: the template's own rendering of the last
+        message might trim it, and would end its turn. Raises :class:`InvalidRequestError` as :meth:`tokens`, and when
+        there is nothing to continue.
+        """
+        if len(messages) < 2 or messages[-1]["role"] != "assistant" or not messages[-1]["content"]:
+            raise InvalidRequestError(
+                "Only an answer that has begun can be continued: the last message must be the assistant's, with text, "
+                "and another must be before it.",
+                "messages",
+            )
+        asking = self.tokens(messages[:-1])
+        begun, rest = messages[-1]["content"], ""
+        kept: Sequence[int] = ()
+        if self._kept is not None:
+            kept, rest = self._kept.beginning(begun)
+        text = rest if kept else unicodedata.normalize("NFC", begun)
+        # It never passes the template, so that nothing in it can be taken for a control token.
+        return asking, [*kept, *self._plain(text, {})]
+
     def _join(self, text: str, answers: Sequence[_Answer], stand_ins: Mapping[str, str]) -> list[int]:
         parts = list(self._parts(text))
         asking = parts[-1] if parts else _Part(None, "")

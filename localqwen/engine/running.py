@@ -77,6 +77,7 @@ class Running:
     def begin(self, cache: Cache, slot: Slot) -> None:
         """Work in a sequence of ``cache``."""
         self.cache, self.slot = cache, slot
+        self.job.yarn_factor = cache.rope.factor
         if not self._started:
             self._started = time.perf_counter()
             self.job.cached_tokens = len(self.slot.tokens)
@@ -103,7 +104,7 @@ class Running:
         """Tell how far the prompt is, unless the answer has begun."""
         if not self._answering and self.slot is not None:
             total = len(self.job.prompt)
-            self.tell(Prefill(min(len(self.slot.tokens), total), total))
+            self.tell(Prefill(min(len(self.slot.tokens), total), total, self.job.yarn_factor))
 
     def advance(self, step: Step) -> FinishReason | None:
         """Take note of what was decoded, and sample if nothing is pending; the answer may end with it."""
@@ -173,7 +174,7 @@ class Running:
 
     def _new_sampler(self) -> Sampler:
         request, job = self.job.request, self.job
-        return Sampler(
+        sampler = Sampler(
             self._model,
             job.sampling,
             request.prompt,
@@ -181,6 +182,9 @@ class Running:
             top_logprobs=request.top_logprobs,
             matcher=job.matcher,
         )
+        if request.begun is not None:
+            sampler.accept(request.prompt[len(request.prompt) - request.begun.count :])
+        return sampler
 
 
 def tell(job: Job, event: AnswerEvent) -> None:

@@ -87,6 +87,12 @@ class Sampler:
             self.last_logprobs = logprobs(self._raw, token, self._top_logprobs, self._piece)
         return token
 
+    def accept(self, tokens: Sequence[int]) -> None:
+        """Take note of tokens that the answer began with."""
+        for token in tokens:
+            for edit in self._edits:
+                edit.accept(token)
+
     def close(self) -> None:
         """Free the chain."""
         if self._chain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 from fastapi import APIRouter
 
@@ -11,6 +12,8 @@ from localqwen.engine.engine import Engine, Failed, State
 from localqwen.events import Loading, Planned, Ready
 from localqwen.server import sse
 from localqwen.server.failures import ApiError
+from localqwen.server.memory import device_memory
+from localqwen.server.responses import Json
 
 
 class Attachments:
@@ -30,9 +33,10 @@ class Attachments:
         return self._engine.planned
 
     async def events(self) -> AsyncIterator[bytes]:
-        """``plan`` {plan, taken}, ``loading`` {progress}, then ``ready`` {model, context} or ``error`` {message}.
+        """``plan`` {plan, taken}, ``loading`` {progress, done, total}, then ``ready`` {model, context}.
 
-        Heartbeats come between them, and another ``plan`` when what the devices really gave is known.
+        Or ``error`` {message}. Heartbeats come between them, and another ``plan`` when what the devices really gave is
+        known.
 
         The stream stays open after ``ready`` and ends after ``error``.
         """
@@ -55,7 +59,7 @@ class Attachments:
                     yield sse.message(plan_fields(planned), "plan")
                 match state:
                     case Loading():
-                        yield sse.message({"progress": state.progress}, "loading")
+                        yield sse.message(asdict(state), "loading")
                     case Ready():
                         yield sse.message({"model": state.model, "context": state.context}, "ready")
                     case Failed():
@@ -91,5 +95,12 @@ def router(attachments: Attachments) -> APIRouter:
         if planned is None:
             raise ApiError(503, "The model is still being planned: ask again in a moment.", code="loading", retry=1)
         return plan_fields(planned)
+
+    @routes.get("/localqwen/memory", include_in_schema=False)
+    async def memory() -> Json:
+        """What is used and what there is on each device that the model uses; nothing before that is known."""
+        planned = attachments.planned
+        devices = await asyncio.to_thread(device_memory, planned) if planned is not None else ()
+        return Json({"devices": [asdict(device) for device in devices]})
 
     return routes

@@ -52,11 +52,17 @@ def router(engine: Engine, names: Sequence[str]) -> APIRouter:
 
 
 def _requests(engine: Engine, body: ChatRequest) -> list[jobs.Request]:
-    prompt = engine.chat_prompt(body.chat_messages)
+    begun = None
+    if body.continue_final_message:
+        prompt, begun = engine.resumed_prompt(body.chat_messages)
+    else:
+        prompt = engine.chat_prompt(body.chat_messages)
     # After one call there is nothing more to say. (The parser does not miss the tag that ends the answer.)
     stops = (tools.CLOSE,) if body.shown_tools and body.parallel_tool_calls is False else ()
     grammar = _grammar(body)
-    return [jobs.Request(prompt, params, body.bias, body.top, grammar) for params in body.params(more_stops=stops)]
+    return [
+        jobs.Request(prompt, params, body.bias, body.top, grammar, begun) for params in body.params(more_stops=stops)
+    ]
 
 
 def _grammar(body: ChatRequest) -> constraint.Grammar | None:

@@ -152,8 +152,6 @@ class ChatRequest(Generation):
         "store": (False,),
         "reasoning_effort": ("none",),
         "verbosity": ("medium",),
-        "add_generation_prompt": (True,),
-        "continue_final_message": (False,),
         "chat_template": (),
         "documents": ([],),
     }
@@ -164,6 +162,10 @@ class ChatRequest(Generation):
     tools: list[FunctionTool] | None = Field(default=None, max_length=128)
     tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
     parallel_tool_calls: bool | None = True
+    continue_final_message: bool | None = Field(
+        default=False, description="Go on with the last message, an assistant's, instead of answering it."
+    )
+    add_generation_prompt: bool | None = Field(default=None, description="False only with continue_final_message.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
@@ -178,6 +180,21 @@ class ChatRequest(Generation):
             raise ValueError("tool_choice: there are no tools to choose from")
         if isinstance(self.tool_choice, NamedChoice) and self.tool_choice.function.name not in names:
             raise ValueError(f"tool_choice: there is no tool {self.tool_choice.function.name!r} among the tools")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_continued(self) -> Self:
+        if not self.continue_final_message:
+            if self.add_generation_prompt is False:
+                raise ValueError("add_generation_prompt: it can only be false with continue_final_message")
+            return self
+        if self.add_generation_prompt:
+            raise ValueError("add_generation_prompt: it cannot be true with continue_final_message")
+        if self.shown_tools or not isinstance(self.response_format, TextFormat | None):
+            raise ValueError("continue_final_message: tools and formats are for whole answers: leave them out")
+        last = self.messages[-1]
+        if not isinstance(last, AssistantMessage) or not last.content or last.tool_calls:
+            raise ValueError("continue_final_message: the last message must be the assistant's, with only text")
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -26,8 +27,8 @@ def router(engine: Engine, names: Sequence[str]) -> APIRouter:
         match engine.state:
             case Ready():
                 return Json({"status": "ok"})
-            case Loading(progress):
-                return Json({"status": "loading", "progress": progress}, 503)
+            case Loading() as loading:
+                return Json({"status": "loading", **asdict(loading)}, 503)
             case failed:
                 return Json({"status": "error", "message": str(failed.error)}, 503)
 

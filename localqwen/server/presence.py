@@ -25,11 +25,14 @@ class Presence:
         leave: Callable[[], None],
         first_seconds: float = FIRST_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        is_loading: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While ``is_loading`` says so, the last attached client takes the server with it: nobody waits any more."""
         self._app = app
         self._leave = leave
         self._first = first_seconds
         self._idle = idle_seconds
+        self._is_loading = is_loading
         self._active = 0
         self._first_deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -50,6 +53,8 @@ class Presence:
         finally:
             self._active -= 1
             if not self._active:
+                if scope["path"] == ATTACH_PATH and self._is_loading():
+                    self._idle = 0  # the memory is wanted back now
                 self._arm()
 
     def hurry(self) -> None:

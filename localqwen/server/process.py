@@ -13,11 +13,13 @@ from contextlib import contextmanager
 import uvicorn
 
 from localqwen.engine.engine import Engine, Failed, State
+from localqwen.events import Loading
 from localqwen.server.app import Access, create_app
 from localqwen.server.attach import Attachments
 from localqwen.server.presence import Presence
 
 SHUTDOWN_SECONDS = 5
+CLOSE_SECONDS, GIVE_UP_SECONDS = 10.0, 1.0
 
 
 class Server(uvicorn.Server):
@@ -31,7 +33,7 @@ class Server(uvicorn.Server):
         self._engine = engine
         self._attachments = Attachments(engine)
         app = create_app(engine, access, self._attachments, names)
-        self._presence = Presence(app, self.leave) if private else None
+        self._presence = Presence(app, self.leave, is_loading=self._is_loading) if private else None
         super().__init__(
             uvicorn.Config(
                 self._presence or app,
@@ -43,6 +45,9 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
+
+    def _is_loading(self) -> bool:
+        return isinstance(self._engine.state, Loading)
 
     def leave(self) -> None:
         """Shut down soon; may be called in any thread."""
@@ -91,7 +96,8 @@ def serve(
     engine.start()
     Server(engine, access, names, private=private).run(sockets=[listener])
     failure = engine.state.error if isinstance(engine.state, Failed) else None
-    if not engine.close():
+    # A model that is only being loaded has nothing to write down first.
+    if not engine.close(GIVE_UP_SECONDS if isinstance(engine.state, Loading) else CLOSE_SECONDS):
         # llama.cpp is in the middle of something that cannot be interrupted; its memory goes with the process.
         os._exit(0)
     if failure is not None:

@@ -22,6 +22,7 @@ class TokenizeRequest(Schema):
     messages: list[Message] | None = Field(default=None, min_length=1)
     tools: list[FunctionTool] | None = Field(default=None, max_length=128)
     text: str | None = Field(default=None, description="A text, in which control tokens' texts stay text.")
+    count_only: bool | None = Field(default=False, description="Leave the tokens themselves out.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -40,7 +41,8 @@ def router(engine: Engine) -> APIRouter:
         generation.require_ready(engine)
         tokens = await asyncio.to_thread(_tokens, engine, body)
         size = engine.state.context if isinstance(engine.state, Ready) else None
-        return Json({"count": len(tokens), "max_model_len": size, "tokens": tokens})
+        counted = {"count": len(tokens), "max_model_len": size}
+        return Json(counted if body.count_only else {**counted, "tokens": tokens})
 
     return routes
 

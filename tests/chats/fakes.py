@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 
-from localqwen.events import AnswerEvent
+from localqwen.events import AnswerEvent, Delta, Finished
 from localqwen.params import ChatMessage
 
 
@@ -36,3 +36,8 @@ class HangingStream:
             await asyncio.Event().wait()
         finally:
             self.closed = True
+
+
+def said(text: str) -> Callable[[list[ChatMessage]], AsyncGenerator[AnswerEvent, None]]:
+    """A stream that says ``text``."""
+    return scripted([Delta(text), Finished("stop")])

@@ -66,3 +66,28 @@ async def test_it_stays_while_a_request_is_open() -> None:
     over.set()
     await asyncio.gather(task, other)
     await left.wait()
+
+
+async def test_a_load_that_nobody_waits_for_any_more_is_given_up() -> None:
+    left = asyncio.Event()
+    presence = Presence(app, left.set, first_seconds=HOUR, idle_seconds=HOUR, is_loading=lambda: True)
+    await start(presence)
+    await request(presence, ATTACH_PATH)
+    await left.wait()
+
+
+async def test_a_load_goes_on_as_long_as_one_client_waits() -> None:
+    over = asyncio.Event()
+
+    async def first_is_slow(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        if presence._active == 1:
+            await over.wait()
+
+    presence = Presence(first_is_slow, lambda: None, first_seconds=HOUR, idle_seconds=HOUR, is_loading=lambda: True)
+    await start(presence)
+    waiting = asyncio.ensure_future(request(presence, ATTACH_PATH))
+    await asyncio.sleep(0)
+    await request(presence, ATTACH_PATH)
+    assert presence._timer is None
+    over.set()
+    await waiting

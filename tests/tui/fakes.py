@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from textual.pilot import Pilot
 
 from localqwen.client import MODEL_DEFAULTS
+from localqwen.device_memory import DeviceMemory
 from localqwen.events import AnswerEvent, Delta, Finished, LoadEvent, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
@@ -22,12 +23,27 @@ class FakeClient:
     def __init__(self) -> None:
         self.events: asyncio.Queue[AnswerEvent] = asyncio.Queue()
         self.asked: list[list[ChatMessage]] = []
+        self.resumed: list[bool] = []
         self.closed = 0
+        self.counts: dict[str, int] = {}
+        self.devices: tuple[DeviceMemory, ...] = ()
+
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
+        return self.counts.get(said) if isinstance(said, str) else None
+
+    async def memory(self) -> tuple[DeviceMemory, ...]:
+        return self.devices
 
     async def stream(
-        self, messages: Sequence[ChatMessage], params: SamplingParams = MODEL_DEFAULTS, model: str | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        params: SamplingParams = MODEL_DEFAULTS,
+        model: str | None = None,
+        *,
+        resume: bool = False,
     ) -> AsyncGenerator[AnswerEvent, None]:
         self.asked.append(list(messages))
+        self.resumed.append(resume)
         try:
             while True:
                 event = await self.events.get()

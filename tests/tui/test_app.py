@@ -133,18 +133,20 @@ async def test_nothing_is_sent_when_there_is_nothing(app: ChatApp, store: Store)
     assert all(chat.tip is None for chat in store.chats())
 
 
-async def test_what_is_typed_during_an_answer_stays_in_the_composer(app: ChatApp, connection: FakeConnection) -> None:
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
+async def test_what_is_sent_during_an_answer_waits_for_its_end(app: ChatApp, connection: FakeConnection) -> None:
+    async with app.run_test(size=SIZE) as pilot:
         await pilot.press("a", "enter")
         connection.client.say("answering")
         await until(pilot, shows(pilot, "answering"))
         await pilot.press("b", "enter")
-        await until(pilot, shows(pilot, "An answer is on its way"))
-        assert app.chat.query_one(Composer).text == "b"
+        await until(pilot, shows(pilot, "queued", "1 queued"))
+        assert app.chat.query_one(Composer).text == ""
         connection.client.events.put_nowait(Finished("stop"))
-        await until(pilot, shows(pilot, "Enter sends"))
-        await pilot.press("enter")
         await until(pilot, lambda: len(connection.client.asked) == 2)
+        assert connection.client.asked[1][-1] == {"role": "user", "content": "b"}
+        connection.client.answer("second")
+        await until(pilot, shows(pilot, "second", "Enter sends"))
+        assert "queued" not in screen_text(app)
 
 
 async def test_an_answer_goes_on_while_another_conversation_is_shown(
@@ -285,7 +287,7 @@ async def test_no_control_reaches_the_screen_from_anywhere(store: Store) -> None
 async def test_help_opens_and_closes(app: ChatApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f1")
-        await until(pilot, shows(pilot, "stop the answer and keep what there is"))
+        await until(pilot, shows(pilot, "Commands and keys", "send the message"))
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.chat)
 
@@ -325,8 +327,8 @@ async def test_text_is_selected_with_the_mouse_and_copied(app: ChatApp, connecti
         top = next(y for y, line in enumerate(lines) if "first line" in line)
         left = lines[top].index("first line")
         await pilot.mouse_down(offset=(left, top))
-        await pilot.hover(offset=(left + 6, top + 2))
-        await pilot.mouse_up(offset=(left + 6, top + 2))
+        await pilot.hover(offset=(left + 5, top + 2))
+        await pilot.mouse_up(offset=(left + 5, top + 2))
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.clipboard == "first line\n\nsecond")
 
@@ -379,14 +381,14 @@ async def test_delta_bursts_are_painted_once_a_frame(app: ChatApp, connection: F
         connection.client.say("begin ")
         await until(pilot, shows(pilot, "begin"))
         paints = 0
-        paint = app.chat._paint
+        paint = app.chat.desk.paint
 
         def counted() -> None:
             nonlocal paints
             paints += 1
             paint()
 
-        app.chat._paint = counted  # type: ignore[method-assign]
+        app.chat.desk.paint = counted  # type: ignore[method-assign]
         connection.client.say(*["x"] * 500)
         connection.client.events.put_nowait(Delta(" end"))
         await until(pilot, shows(pilot, "xxx end"))

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from time import perf_counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from textual.strip import Strip
 
 from tests.tui.test_sanitize import HOSTILE, is_harmless
 from tests.tui.test_stream import SOURCES
 from tui.sanitize import SafeText
 from tui.theme import DARK
-from tui.widgets.transcript.entry import AnswerEntry, Entry, Look, NoteEntry, PersonEntry
+from tui.widgets.transcript.base import Look
+from tui.widgets.transcript.code import Code
+from tui.widgets.transcript.entry import AnswerEntry, Entry, NoteEntry, PersonEntry
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.table import MIN_COLUMN, fit
 
@@ -24,7 +27,24 @@ def answer(text: str) -> AnswerEntry:
 
 
 def shown(entry: Entry, width: int = 60) -> list[str]:
-    return [strip.text.rstrip() for strip in entry.strips(Look(width, STYLES))]
+    return [line.strip(STYLES).text.rstrip() for line in entry.lines(Look(width, STYLES))]
+
+
+def painted(entry: Entry, look: Look) -> list[tuple[list[tuple[str, str]], str, str, bool]]:
+    """All that is seen and copied of an entry, with its final colours."""
+    rows = []
+    for line in entry.lines(look):
+        if isinstance(line.colours, Code):
+            while not line.colours.is_exact and line.colours.wants_colours:
+                line.colours.work(perf_counter() + 1)
+        runs: list[tuple[str, str]] = []
+        for text, style in line.runs(look.styles):
+            if runs and runs[-1][1] == str(style):
+                runs[-1] = (runs[-1][0] + text, str(style))
+            else:
+                runs.append((text, str(style)))
+        rows.append((runs, line.join, line.lead, line.is_ornament))
+    return rows
 
 
 def test_markdown_shows_as_a_person_expects() -> None:
@@ -83,7 +103,8 @@ def f():
 def test_any_text_fits_any_width_and_holds_no_control(text: str, width: int) -> None:
     look = Look(width, STYLES)
     for entry in (answer(text), PersonEntry(text)):
-        for strip in entry.strips(look):
+        for line in entry.lines(look):
+            strip = line.strip(STYLES)
             assert is_harmless(strip.text)
             assert strip.cell_length == cell_len(strip.text)
             # Deeply nested lists keep a few cells of text, and so may be wider than a very narrow view.
@@ -101,17 +122,17 @@ def test_growing_answers_show_what_whole_ones_show() -> None:
     look = Look(60, STYLES)
     for end in range(len(source)):
         growing.set_text(source[:end])
-        growing.strips(look)
+        growing.lines(look)
     growing.set_text(source)
     growing.finish()
-    assert [s.text for s in growing.strips(look)] == [s.text for s in answer(source).strips(look)]
+    assert painted(growing, look) == painted(answer(source), look)
 
 
 def test_a_rendered_entry_is_not_rendered_again() -> None:
     look, entry = Look(60, STYLES), answer("text")
-    first: list[Strip] = entry.strips(look)
-    assert entry.strips(look) is first
-    assert entry.strips(Look(40, STYLES)) is not first
+    first = list(entry.lines(look))
+    assert all(line is same for line, same in zip(entry.lines(look), first, strict=True))
+    assert entry.lines(Look(40, STYLES))[0] is not first[0]
 
 
 def test_markup_is_text() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.sanitize import safe, safe_cells, safe_line
+from tui.sanitize import safe, safe_cells, safe_line, without_controls
 
 HOSTILE = st.text(
     st.one_of(
@@ -62,3 +62,20 @@ def test_sanitizing_twice_changes_nothing(text: str) -> None:
 )
 def test_what_was_tried_is_seen(text: str, shown: str) -> None:
     assert safe(text) == shown
+
+
+def test_the_original_is_kept_but_for_controls() -> None:
+    assert without_controls("a\r\nb\rc\t\x00\x1b[1m\x7f\x9b\u0085d\u202eé中") == "a\nb\nc\t[1md\u202eé中"
+    assert without_controls("\ud800") == "?"
+
+
+@given(st.text())
+def test_without_controls_drops_controls_and_nothing_else(text: str) -> None:
+    kept = without_controls(text)
+    assert kept == "".join(
+        char for char in text.replace("\r\n", "\n").replace("\r", "\n") if char in "\t\n" or not is_control(char)
+    )
+
+
+def is_control(char: str) -> bool:
+    return unicodedata.category(char) == "Cc"

@@ -20,20 +20,17 @@ SOURCES = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
 def shape(tokens: list[Token]) -> list[tuple[object, ...]]:
-    return [
-        (
-            t.type,
-            t.tag,
-            t.nesting,
-            t.level,
-            t.content,
-            t.info,
-            t.hidden,
-            tuple(t.attrs.items()),
-            shape(t.children or []),
-        )
-        for t in tokens
-    ]
+    """What decides how tokens look; ``hidden`` does not, and text may be one token or several."""
+    shapes: list[tuple[object, ...]] = []
+    for t in tokens:
+        if t.type == "text" and shapes and shapes[-1][0] == "text":
+            shapes[-1] = ("text", str(shapes[-1][1]) + t.content)
+        elif t.type == "text":
+            shapes.append(("text", t.content))
+        else:
+            looks = (t.tag, t.nesting, t.level, t.content, t.info, tuple(t.attrs.items()), shape(t.children or []))
+            shapes.append((t.type, *looks))
+    return shapes
 
 
 def shapes(blocks: list[Block]) -> list[tuple[object, ...]]:

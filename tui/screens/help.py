@@ -1,46 +1,68 @@
-"""F1: what the keys do."""
+"""F1: every command with its key, from the one table of commands."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-KEYS: tuple[tuple[str, str], ...] = (
-    ("Enter", "send the message"),
-    ("Ctrl+J, Shift+Enter, Alt+Enter", "break the line"),
-    ("Esc", "stop the answer and keep what there is"),
-    ("", ""),
-    ("Ctrl+N", "new conversation"),
-    ("Ctrl+L", "go to the list of conversations"),
-    ("Ctrl+S", "show or hide the list"),
-    ("", ""),
-    ("PageUp, PageDown, wheel", "scroll the conversation"),
-    ("Ctrl+Home, Ctrl+End", "go to its start or its end"),
-    ("Ctrl+O", "copy the last answer"),
-    ("mouse, Ctrl+C", "select text, copy it"),
-    ("", ""),
-    ("F2", "where the model lies on this machine"),
-    ("Ctrl+T", "light or dark"),
-    ("Ctrl+P", "all commands"),
-    ("Ctrl+Q", "quit; everything is kept, the draft too"),
+from tui.commands import GROUPS, key_label
+
+# What the composer and the transcript do with keys by themselves.
+WRITING: tuple[tuple[str, str], ...] = (
+    ("Enter", "send the message, or queue it behind the answer"),
+    ("Shift+Enter, Alt+Enter, Ctrl+J", "break the line"),
+    ("↑ ↓ at the edge of the text", "messages that you sent before"),
+    ("/", "a command, by its name below"),
+    ("@", "attach a text file"),
+    ("Ctrl+G", "write in $EDITOR"),
+    ("Tab", "go to the conversation and back"),
+    ("r, p, Delete, u in the list", "rename, pin, delete, undo"),
+    ("j k, [ ], { } in the text", "mark a block, code, a message; c copies it"),
+    ("mouse, or Shift+arrows there", "select text; Ctrl+C copies it"),
 )
 
 
 class HelpScreen(ModalScreen[None]):
-    """A list of keys over the chat."""
+    """A list of keys and commands over the chat."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,enter,q", "dismiss", "Close", show=False)]
 
+    def __init__(self, keymap: Mapping[str, str]) -> None:
+        """``keymap`` are the keys that the settings file gives to commands, by their ids."""
+        super().__init__()
+        self._keymap = keymap
+
     def compose(self) -> ComposeResult:
         """The list in a box."""
-        width = max(len(keys) for keys, _ in KEYS)
-        lines = [Content.assemble((keys.rjust(width), "$primary"), "   ", what) for keys, what in KEYS]
-        with Vertical(id="help"):
-            yield Static("Keys", id="help-title")
-            yield Static(Content("\n").join(lines))
+        with VerticalScroll(id="help", classes="dialog"):
+            yield Static("Commands and keys", classes="dialog-title")
+            yield Static(Content("\n").join(self._lines()))
+
+    def _lines(self) -> list[Content]:
+        rows: list[tuple[str, str, str]] = [("Writing", "", "")]
+        rows += [("", keys, what) for keys, what in WRITING]
+        for group, commands in GROUPS.items():
+            rows.append((group, "", ""))
+            for command in commands:
+                keys = key_label(self._keymap.get(command.id, command.keys))
+                name = f"/{command.name} {command.argument}".strip() if command.in_palette else ""
+                rows.append((name, keys, command.help))
+        width = max(len(name) for name, _, _ in rows)
+        key_width = max(len(keys) for name, keys, _ in rows if name.startswith("/"))
+        lines = []
+        for name, keys, what in rows:
+            if not keys and not what:
+                lines += [Content(), Content.styled(name, "bold")]
+            elif not name:
+                lines.append(Content.assemble((keys.ljust(width + key_width + 4), "$primary"), what))
+            else:
+                named = (name.ljust(width + 2), "$secondary")
+                lines.append(Content.assemble(named, (keys.ljust(key_width + 2), "$primary"), what))
+        return lines[1:]

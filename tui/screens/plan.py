@@ -28,8 +28,8 @@ class PlanScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The picture in a box."""
-        with VerticalScroll(id="plan"):
-            yield Static("Plan", id="plan-title")
+        with VerticalScroll(id="plan", classes="dialog"):
+            yield Static("Plan", classes="dialog-title")
             yield Static(safe(self._text()), id="plan-text", markup=False)
 
     def _text(self) -> str:

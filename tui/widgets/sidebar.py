@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -15,13 +17,23 @@ from textual.widgets.option_list import Option
 from localqwen.chats.tree import Chat
 from tui.sanitize import safe_line
 
+HINT = "Enter opens, F1 shows keys"
+
 
 class Sidebar(Vertical):
-    """Conversations, last used first; Enter or a click opens one."""
+    """Conversations, pinned ones first, then the last used; Enter or a click opens one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "ask('chat.rename')", "Rename", id="list.rename", show=False),
+        Binding("p", "ask('chat.pin')", "Pin", id="list.pin", show=False),
+        # Not one key for good: what is deleted comes back with /undo, for thirty days.
+        Binding("delete", "ask('chat.delete')", "Delete", id="list.delete", show=False),
+        Binding("u", "ask('chat.undo')", "Undo", id="list.undo", show=False),
+    ]
 
     DEFAULT_CSS = """
     Sidebar {
-        width: 30;
+        width: 32;
         height: 1fr;
     }
     """
@@ -31,6 +43,13 @@ class Sidebar(Vertical):
         """A conversation was chosen."""
 
         chat_id: int
+
+    @dataclass
+    class Asked(Message):
+        """A command was given for the marked conversation."""
+
+        command: str
+        chat_id: int | None
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
@@ -43,7 +62,7 @@ class Sidebar(Vertical):
 
     def on_descendant_focus(self) -> None:
         """Say what the keys do here."""
-        self.query_one("#sidebar-title", Label).update("Enter opens, Esc goes back")
+        self.query_one("#sidebar-title", Label).update(HINT)
         if self.options.highlighted is None and self.options.option_count:
             self.options.highlighted = 0
 
@@ -73,8 +92,14 @@ class Sidebar(Vertical):
         if event.option_id is not None:
             self.post_message(self.Chosen(int(event.option_id)))
 
+    def action_ask(self, command: str) -> None:
+        """Pass a command on, with the marked conversation."""
+        at = self.options.highlighted
+        self.post_message(self.Asked(command, self._shown[at][0] if at is not None and at < len(self._shown) else None))
+
 
 def _label(chat: Chat) -> str:
+    pin = "▪ " if chat.pinned else ""
     if chat.tip is None:
-        return f"✎ {safe_line(chat.draft[:200]) or 'Draft'}"
-    return safe_line(chat.title) or "Untitled"
+        return f"{pin}✎ {safe_line(chat.draft[:200]) or 'Draft'}"
+    return pin + (safe_line(chat.title) or "Untitled")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
+from rich.cells import cell_len
 from textual.app import RenderResult
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from localqwen.chats.answer import Answer
+from localqwen.device_memory import DeviceMemory
 from localqwen.events import Loading, Ready
-from tui.backend import Failed, State
+from localqwen.pace import Pace, duration
+from tui.backend import Failed, State, Stopped
+from tui.meters import Watch, loading_words, meters, parts
 from tui.sanitize import SafeText, safe_line
 
 BAR_CELLS = 16
 MUTED = "$foreground 55%"
+GAP = "  "
 
 
 class StatusLine(Widget):
@@ -26,57 +34,82 @@ class StatusLine(Widget):
     """
 
     left: reactive[Content] = reactive(Content)
-    right: reactive[str] = reactive("")
+    right: reactive[tuple[str, ...]] = reactive(())
 
-    def show(self, model: str, state: State, answer: Answer | None) -> None:
-        """Say what the model and the open conversation's answer are doing."""
-        self.left = _left(safe_line(model), state, answer)
-        self.right = figures(answer, state)
+    def show(
+        self,
+        model: str,
+        state: State,
+        answer: Answer | None,
+        *,
+        watch: Watch | None = None,
+        loading: Pace | None = None,
+        memory: tuple[DeviceMemory, ...] = (),
+    ) -> None:
+        """Say what the model and the open conversation's answer are doing.
+
+        Args:
+            model: Its name.
+            state: The backend's.
+            answer: The open conversation's last one.
+            watch: What the clock says of it (:attr:`tui.backend.Asking.watch`).
+            loading: How fast the model is loaded (:attr:`tui.backend.Backend.loading`).
+            memory: How full the devices are (:attr:`tui.backend.Backend.memory`).
+        """
+        now = time.monotonic()
+        self.left = _left(safe_line(model), state, activity(answer, watch, now), loading or Pace(), now)
+        # Sentences need the room, and nothing is measured then.
+        self.right = () if isinstance(state, Failed) else tuple(parts(meters(answer, state, watch, memory)))
 
     def render(self) -> RenderResult:
-        """Both parts, the right one at the edge; the left one gives way."""
-        room = self.size.width - len(self.right) - 1
-        left = self.left.truncate(max(0, room), ellipsis=True)
-        gap = " " * max(1, self.size.width - left.cell_length - len(self.right))
-        return Content.assemble(left, gap, (self.right, MUTED))
+        """Both parts, the right one at the edge; where it is narrow, the least important figures give way."""
+        width = self.size.width
+        right = GAP.join(fitting(self.right, width - min(self.left.cell_length, width // 2) - len(GAP)))
+        left = self.left.truncate(max(0, width - cell_len(right) - 1), ellipsis=True)
+        gap = " " * max(1, width - left.cell_length - cell_len(right))
+        return Content.assemble(left, gap, (right, MUTED))
 
 
-def _left(model: SafeText, state: State, answer: Answer | None) -> Content:
+def fitting(figures: Sequence[str], room: int) -> list[str]:
+    """As many of the figures, most important first, as ``room`` cells hold with gaps between them."""
+    chosen: list[str] = []
+    for figure in figures:
+        if cell_len(GAP.join([*chosen, figure])) > room:
+            break
+        chosen.append(figure)
+    return chosen
+
+
+def _left(model: SafeText, state: State, doing: str, loading: Pace, now: float) -> Content:
     match state:
+        case Stopped(reason):
+            return Content.assemble(("○ ", "$warning"), model, (GAP + safe_line(reason), MUTED))
         case Failed(reason):
-            return Content.assemble(("● ", "$error"), model, ("  " + safe_line(reason), "$error"))
-        case Loading(progress):
-            done = round(progress * BAR_CELLS)
-            bar = (("━" * done, "$primary"), ("━" * (BAR_CELLS - done), "$foreground 20%"))
-            return Content.assemble(("● ", "$warning"), model, "  loading ", *bar, f" {progress:.0%}")
+            return Content.assemble(("● ", "$error"), model, (GAP + safe_line(reason), "$error"))
+        case Loading():
+            return Content.assemble(
+                ("● ", "$warning"), model, "  loading ", *bar(state.progress), f" {loading_words(state, loading, now)}"
+            )
         case Ready():
-            return Content.assemble(("● ", "$success"), model, ("  " + activity(answer), MUTED))
+            return Content.assemble(("● ", "$success"), model, (GAP + doing, MUTED))
         case _:
-            return Content.assemble(("● ", "$warning"), model, ("  starting", MUTED))
+            return Content.assemble(("● ", "$warning"), model, (GAP + "starting", MUTED))
 
 
-def activity(answer: Answer | None) -> str:
-    """What the model does for this conversation, in a word or two."""
+def bar(part: float, cells: int = BAR_CELLS) -> tuple[tuple[str, str], tuple[str, str]]:
+    """A bar of so many cells, as two texts with their styles; it can be read without colours too."""
+    done = round(min(max(part, 0.0), 1.0) * cells)
+    return ("━" * done, "$primary"), ("╌" * (cells - done), "$foreground 30%")
+
+
+def activity(answer: Answer | None, watch: Watch | None = None, now: float = 0.0) -> str:
+    """What the model does for this conversation, in a few words."""
     if answer is None or answer.is_over:
         return "ready"
     if answer.tokens:
         return "answering"
-    if answer.prefill is not None:
-        return f"reading {answer.prefill.done}/{answer.prefill.total}"
+    if answer.prefill is not None and answer.prefill.done < answer.prefill.total:
+        left = watch.reading_left(now) if watch is not None else None
+        time_left = f", {duration(left)} left" if left is not None else ""
+        return f"reading {answer.prefill.done}/{answer.prefill.total}{time_left}"
     return "thinking"
-
-
-def figures(answer: Answer | None, state: State) -> str:
-    """Tokens per second and context, as far as they are known."""
-    if answer is None:
-        return ""
-    parts = []
-    if answer.tokens_per_second:
-        parts.append(f"{answer.tokens_per_second:.1f} tok/s")
-    usage = answer.message.usage
-    prompt = answer.prefill.total if answer.prefill else 0
-    used = usage.prompt_tokens + usage.completion_tokens if usage else prompt + answer.tokens if prompt else 0
-    window = state.context if isinstance(state, Ready) else 0
-    if used:
-        parts.append(f"context {used}/{window}" if window else f"{used} tokens")
-    return "  ".join(parts)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
-from textual.strip import Strip
+from tui.widgets.transcript.base import Entry, Look
+from tui.widgets.transcript.extent import Extent
+from tui.widgets.transcript.line import Line
 
-from tui.widgets.transcript.entry import Entry, Look
-
-# Strips are many small objects. Kept for all of a long conversation they cost 100 MB, and a third of a second at each
+# Lines are many small objects. Kept for all of a long conversation they cost 100 MB, and a third of a second at each
 # full garbage collection; an entry is made again in a few milliseconds.
 KEPT_ENTRIES = 48
 
@@ -21,15 +20,16 @@ class Document:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.look: Look | None = None
-        self._heights: list[int] = []
-        self._tops: list[int] = [0]
+        self._extent = Extent()
         self._unmeasured: set[int] = set()
+        self._to_find: list[int] = []
+        self._found: dict[int, int] = {}
         self._kept: OrderedDict[int, None] = OrderedDict()
 
     @property
     def height(self) -> int:
         """Lines of all entries together."""
-        return self._tops[-1]
+        return self._extent.total
 
     @property
     def is_exact(self) -> bool:
@@ -46,75 +46,99 @@ class Document:
         """Add an entry at the end."""
         self.entries.append(entry)
         if self.look is not None:
-            self._heights.append(entry.estimate(self.look))
-            self._tops.append(self._tops[-1] + self._heights[-1])
+            self._extent.append(entry.estimate(self.look))
             self._unmeasured.add(len(self.entries) - 1)
+            self._to_find.append(len(self.entries) - 1)
+
+    def drop_last(self) -> None:
+        """Take the last entry away."""
+        self.entries.pop()
+        index = len(self.entries)
+        self._kept.pop(index, None)
+        self._unmeasured.discard(index)
+        self._found.pop(index, None)
+        if self.look is not None:
+            self._extent.pop()
 
     def set_look(self, look: Look) -> None:
-        """Another width or theme: everything will be rendered anew, when it is needed."""
-        self.look = look
-        self._estimate_all()
+        """Another width or theme: everything will be rendered anew, when it is needed. Colours change no height."""
+        before, self.look = self.look, look
+        if before is None or before.width != look.width:
+            self._estimate_all()
+
+    def index(self, entry: Entry) -> int | None:
+        """Where an entry is; found soonest near the end."""
+        for index in range(len(self.entries) - 1, -1, -1):
+            if self.entries[index] is entry:
+                return index
+        return None
 
     def top(self, index: int) -> int:
-        """The first line of an entry."""
-        return self._tops[index]
+        """The first line of an entry; the line after the last one for the entry after the last one."""
+        return self._extent.top(index)
 
     def at(self, line: int) -> int:
         """The index of the entry that holds a line; the nearest one for lines outside."""
-        return max(0, min(bisect_right(self._tops, line) - 1, len(self.entries) - 1))
+        return self._extent.at(line)
 
-    def measure(self, index: int) -> int:
-        """Render an entry and return by how much its height changes."""
+    def lines_of(self, index: int) -> list[Line]:
+        """The lines of an entry."""
         assert self.look is not None
-        height = len(self._strips(index, self.look))
-        change = height - self._heights[index]
-        self._unmeasured.discard(index)
-        if change:
-            self._heights[index] = height
-            for i in range(index + 1, len(self._tops)):
-                self._tops[i] += change
-        return change
-
-    def is_estimate(self, index: int) -> bool:
-        """Whether an entry's height is not known exactly yet."""
-        return index in self._unmeasured
-
-    def next_unmeasured(self) -> int | None:
-        """The last entry whose height is an estimate: a reader is nearer to the end than to the start."""
-        return max(self._unmeasured, default=None)
-
-    def line(self, y: int) -> Strip | None:
-        """One line; ``None`` outside of the document, or where an estimate was too high."""
-        if self.look is None or not 0 <= y < self.height:
-            return None
-        index = self.at(y)
-        strips = self._strips(index, self.look)
-        offset = y - self._tops[index]
-        return strips[offset] if offset < len(strips) else None
-
-    def lines(self, first: int, last: int) -> Iterator[str]:
-        """The text of the lines from ``first`` to ``last``, both included."""
-        for y in range(first, last + 1):
-            strip = self.line(y)
-            yield strip.text if strip is not None else ""
-
-    def _strips(self, index: int, look: Look) -> list[Strip]:
         self._kept[index] = None
         self._kept.move_to_end(index)
         if len(self._kept) > KEPT_ENTRIES:
             oldest, _ = self._kept.popitem(last=False)
             self.entries[oldest].forget()
-        return self.entries[index].strips(look)
+        return self.entries[index].lines(self.look)
+
+    def measure(self, index: int) -> int:
+        """Render an entry and return by how much its height changes."""
+        height = len(self.lines_of(index))
+        self._unmeasured.discard(index)
+        self._found.pop(index, None)
+        return self._extent.set(index, height)
+
+    def find_height(self) -> bool:
+        """Find one more exact height, which counts from :meth:`take_heights` on; says whether there was one to find.
+
+        The last one comes first: a reader is nearer to the end than to the start.
+        """
+        while self._to_find:
+            index = self._to_find.pop()
+            if index in self._unmeasured:
+                self._found[index] = len(self.lines_of(index))
+                return True
+        return False
+
+    def take_heights(self) -> None:
+        """Let all heights count that were found."""
+        for index, height in self._found.items():
+            self._extent.set(index, height)
+            self._unmeasured.discard(index)
+        self._found.clear()
+
+    def is_estimate(self, index: int) -> bool:
+        """Whether an entry's height is not known exactly yet."""
+        return index in self._unmeasured
+
+    def line(self, y: int) -> Line | None:
+        """One line; ``None`` outside of the document, or where an estimate was too high."""
+        if self.look is None or not 0 <= y < self.height:
+            return None
+        index = self.at(y)
+        lines = self.lines_of(index)
+        offset = y - self.top(index)
+        return lines[offset] if offset < len(lines) else None
+
+    def lines(self, first: int, last: int) -> Iterator[Line | None]:
+        """The lines from ``first`` to ``last``, both included."""
+        for y in range(first, last + 1):
+            yield self.line(y)
 
     def _estimate_all(self) -> None:
-        self._tops = [0]
-        self._heights = []
-        self._unmeasured = set()
         if self.look is None:
             return
-        for index, entry in enumerate(self.entries):
-            rendered = entry.is_rendered(self.look)
-            self._heights.append(len(entry.strips(self.look)) if rendered else entry.estimate(self.look))
-            self._tops.append(self._tops[-1] + self._heights[-1])
-            if not rendered:
-                self._unmeasured.add(index)
+        self._extent = Extent([entry.estimate(self.look) for entry in self.entries])
+        self._to_find = list(range(len(self.entries)))
+        self._unmeasured = set(self._to_find)
+        self._found.clear()

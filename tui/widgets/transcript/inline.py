@@ -1,58 +1,61 @@
-"""Inline Markdown (emphasis, code, links) to styled text that is not wrapped yet."""
+"""Inline Markdown (emphasis, code, links) to styled runs that are not wrapped yet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from markdown_it.token import Token
-from markdown_it.tree import SyntaxTreeNode
 from rich.style import Style
-from rich.text import Text
 
+from tui.sanitize import safe_cells
+from tui.widgets.transcript.line import Run
 from tui.widgets.transcript.styles import Styles
 
 
-def inline_text(nodes: Sequence[SyntaxTreeNode], styles: Styles) -> Text:
-    """The text of inline nodes, one after the other."""
-    writer = _Writer(styles)
-    for node in nodes:
-        for token in node.token.children or [] if node.token else []:
-            writer.write(token)
-    return writer.text
+def inline_runs(tokens: Sequence[Token], styles: Styles, under: Style | None = None) -> list[Run]:
+    """The text of inline tokens, over the style ``under``; a newline is a run of its own."""
+    writer = _Writer(styles, under or Style.null())
+    for token in tokens:
+        writer.write(token)
+    return writer.runs
 
 
 class _Writer:
-    def __init__(self, styles: Styles) -> None:
-        self.text = Text()
+    def __init__(self, styles: Styles, under: Style) -> None:
+        self.runs: list[Run] = []
         self._styles = styles
         self._spans = {"strong_open": styles.strong, "em_open": styles.emphasis, "s_open": styles.strike}
-        self._stack: list[Style] = [Style.null()]
+        self._stack: list[Style] = [under]
         self._links: list[tuple[int, str]] = []
 
     def write(self, token: Token) -> None:
         match token.type:
             case "softbreak" | "hardbreak":
-                self.text.append("\n")
+                self.runs.append(("\n", self._stack[-1]))
             case "code_inline":
-                self.text.append(token.content, Style.combine([*self._stack, self._styles.inline_code]))
+                self._add(token.content, self._stack[-1] + self._styles.inline_code)
             case "link_open":
-                self._stack.append(self._styles.link)
-                self._links.append((len(self.text), str(token.attrs.get("href", ""))))
+                self._stack.append(self._stack[-1] + self._styles.link)
+                self._links.append((len(self.runs), str(token.attrs.get("href", ""))))
             case "link_close":
                 self._close_link()
             case "image":
-                self.text.append(f"[{token.content or 'image'}]", self._styles.link)
-                self.text.append(f" ({token.attrs.get('src', '')})", self._styles.url)
+                self._add(f"[{token.content or 'image'}]", self._stack[-1] + self._styles.link)
+                self._add(f" ({token.attrs.get('src', '')})", self._stack[-1] + self._styles.url)
             case kind if kind in self._spans:
-                self._stack.append(self._spans[kind])
+                self._stack.append(self._stack[-1] + self._spans[kind])
             case _ if token.nesting < 0:
                 self._stack.pop()
             case _:
-                self.text.append(token.content, Style.combine(self._stack))
+                self._add(token.content, self._stack[-1])
+
+    def _add(self, text: str, style: Style) -> None:
+        if text:
+            self.runs.append((safe_cells(text), style))
 
     def _close_link(self) -> None:
         self._stack.pop()
         start, href = self._links.pop()
         # The address is shown, never hidden behind the words or in an escape sequence.
-        if href and self.text.plain[start:] != href.removeprefix("mailto:"):
-            self.text.append(f" ({href})", self._styles.url)
+        if href and "".join(text for text, _ in self.runs[start:]) != href.removeprefix("mailto:"):
+            self._add(f" ({href})", self._stack[-1] + self._styles.url)

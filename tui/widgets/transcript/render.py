@@ -1,157 +1,208 @@
-"""Markdown blocks to lines of styled text that fit a width."""
+"""Markdown blocks to lines that fit a width."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from io import StringIO
 
 from markdown_it.token import Token
-from markdown_it.tree import SyntaxTreeNode
-from rich.console import Console, JustifyMethod
 from rich.style import Style
-from rich.text import Text
 
-from tui.widgets.transcript.code import highlight
-from tui.widgets.transcript.inline import inline_text
+from tui.widgets.transcript.code import Code, code_lines, code_of, pad
+from tui.widgets.transcript.flow import flow, total
+from tui.widgets.transcript.inline import inline_runs
+from tui.widgets.transcript.line import Line, Run
 from tui.widgets.transcript.styles import Styles
-from tui.widgets.transcript.table import lay_out
+from tui.widgets.transcript.table import GAP as COLUMN_GAP
+from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, fit, natural_widths, row_lines, rule_line
+from tui.widgets.transcript.tree import Span, children, inside, last_line
 
 MIN_WIDTH = 8
-
-
-@cache
-def console() -> Console:
-    """A console that Rich needs for wrapping; nothing is ever written to it."""
-    return Console(file=StringIO(), color_system="truecolor", force_terminal=True, width=80, emoji=False, markup=False)
-
-
-def wrap(text: Text, width: int) -> list[Text]:
-    """The text in lines of at most ``width`` cells; a word that is longer is broken."""
-    lines = list(text.wrap(console(), max(width, 2), justify="default", overflow="fold", tab_size=4))
-    return lines or [Text()]
-
-
-def prefixed(prefix: str, style: Style, line: Text) -> Text:
-    """A line with something before it, whose style ends where the line begins."""
-    return Text.assemble((prefix, style), line)
+_NO_STYLE = Style.null()
 
 
 class BlockRenderer:
-    """Renders tokens of whole blocks for one width and one theme."""
+    """Renders tokens of whole blocks for one width and one theme.
 
-    def __init__(self, styles: Styles) -> None:
-        self._styles = styles
+    A list shows a blank line where its author left one, and an item is indented by its own mark, as Markdown's source
+    is. Both depend on nothing that follows, so a list that grows never moves what is there.
+    """
 
-    def render(self, tokens: Sequence[Token], width: int, *, is_open: bool = False) -> list[Text]:
-        """The lines of one or more blocks. ``is_open`` says that the last one will grow, so it may look simpler."""
-        return self._blocks(SyntaxTreeNode(tokens).children, max(width, MIN_WIDTH), is_open)
+    def __init__(self, styles: Styles, width: int) -> None:
+        self.styles = styles
+        self.width = max(width, MIN_WIDTH)
 
-    def _blocks(self, nodes: Sequence[SyntaxTreeNode], width: int, is_open: bool, gap: bool = True) -> list[Text]:
-        lines: list[Text] = []
-        for node in nodes:
-            if lines and gap:
-                lines.append(Text())
-            lines.extend(self._block(node, max(width, MIN_WIDTH), is_open))
+    def render(self, tokens: Sequence[Token]) -> list[Line]:
+        """The lines of one or more blocks."""
+        return self.blocks(tokens, (0, len(tokens)), self.width)
+
+    def blocks(self, tokens: Sequence[Token], span: Span, width: int, under: Style = _NO_STYLE) -> list[Line]:
+        """The lines of blocks one below the other."""
+        lines: list[Line] = []
+        before: Span | None = None
+        for child in children(tokens, *span):
+            if before is not None and _is_apart(tokens, before, child):
+                lines.append(Line.of("", under))
+            lines += self.block(tokens, child, max(width, MIN_WIDTH), under)
+            before = child
         return lines
 
-    def _block(self, node: SyntaxTreeNode, width: int, is_open: bool) -> list[Text]:
-        match node.type:
-            case "heading":
-                lines = self._heading(node, width)
+    def block(self, tokens: Sequence[Token], span: Span, width: int, under: Style = _NO_STYLE) -> list[Line]:
+        """The lines of one block."""
+        token = tokens[span[0]]
+        match token.type:
+            case "heading_open":
+                lines = self._heading(tokens, span, width)
             case "fence" | "code_block":
-                lines = self._code(node, width, is_open)
-            case "bullet_list" | "ordered_list":
-                lines = self._list(node, width, is_open)
-            case "blockquote":
-                lines = self._quote(node, width, is_open)
-            case "table":
-                lines = self._table(node, width)
+                lines = self._code(token, width)
+            case "bullet_list_open" | "ordered_list_open":
+                lines = self._list(tokens, span, width, under)
+            case "blockquote_open":
+                lines = self._quote(tokens, span, width, under)
+            case "table_open":
+                lines = self._table(tokens, span, width)
             case "hr":
-                lines = [Text("─" * width, self._styles.rule)]
+                lines = [_ornament("─" * width, self.styles.rule)]
             case "inline":
-                lines = wrap(inline_text([node], self._styles), width)
-            case _:
+                lines = flow(inline_runs(token.children or [], self.styles, under), width)
+            case _ if token.nesting:
                 # A paragraph, and whatever a later parser may bring: show what is inside of it.
-                lines = self._blocks(node.children, width, is_open) if node.children else [Text(node.content)]
+                lines = self.blocks(tokens, inside(span), width, under)
+            case _:
+                lines = flow([(token.content, under)], width)
         return lines
 
-    def _quote(self, node: SyntaxTreeNode, width: int, is_open: bool) -> list[Text]:
-        inner = self._blocks(node.children, width - 2, is_open)
-        for line in inner:
-            line.stylize_before(self._styles.quote)
-        return [prefixed("▎ ", self._styles.quote_bar, line) for line in inner]
-
-    def _heading(self, node: SyntaxTreeNode, width: int) -> list[Text]:
-        text = inline_text(node.children[:1], self._styles)
-        text.stylize_before(self._styles.heading)
-        lines = wrap(text, width)
-        if node.tag == "h1":
-            lines.append(Text("─" * min(width, max(line.cell_len for line in lines)), self._styles.rule))
+    def _heading(self, tokens: Sequence[Token], span: Span, width: int) -> list[Line]:
+        lines = flow(inline_runs(tokens[span[0] + 1].children or [], self.styles, self.styles.heading), width)
+        if tokens[span[0]].tag == "h1":
+            widest = max(total(line.content) for line in lines)
+            lines.append(_ornament("─" * min(width, max(1, widest)), self.styles.rule))
         return lines
 
-    def _code(self, node: SyntaxTreeNode, width: int, is_open: bool) -> list[Text]:
-        styles = self._styles
-        language = node.info.split(maxsplit=1)[0] if node.info.split() else ""
-        code = highlight(node.content.removesuffix("\n").expandtabs(4), language, styles, is_open=is_open)
-        lines = [Text(language, styles.code_label)]
-        for line in code.split("\n", allow_blank=True):
-            # Code is broken anywhere: a word wrap would eat the spaces that mean something.
-            lines.extend(_fold(line, width - 2))
-        lines.append(Text(style=styles.code))
-        framed = []
+    def _quote(self, tokens: Sequence[Token], span: Span, width: int, under: Style) -> list[Line]:
+        lines = self.blocks(tokens, inside(span), width - 2, under + self.styles.quote)
         for line in lines:
-            text = prefixed(" ", styles.code, line)
-            text.pad_right(width - text.cell_len)
-            text.stylize_before(styles.code)
-            framed.append(text)
-        return framed
-
-    def _list(self, node: SyntaxTreeNode, width: int, is_open: bool) -> list[Text]:
-        ordered = node.type == "ordered_list"
-        first = int(node.attrs.get("start", 1)) if ordered else 0
-        indent = len(str(first + len(node.children) - 1)) + 2 if ordered else 2
-        tight = all(child.hidden for item in node.children for child in item.children if child.type == "paragraph")
-        lines: list[Text] = []
-        for number, item in enumerate(node.children, first):
-            if lines and not tight:
-                lines.append(Text())
-            inner = self._blocks(item.children, width - indent, is_open, gap=not tight) or [Text()]
-            mark = f"{number}.".rjust(indent - 1) if ordered else "•"
-            if not ordered and (box := _task(inner[0])):
-                mark, inner[0] = box, inner[0][4:]
-            for index, line in enumerate(inner):
-                lines.append(prefixed((mark if index == 0 else "").ljust(indent), self._styles.bullet, line))
+            line.decorate("▎ ", self.styles.quote_bar)
         return lines
 
-    def _table(self, node: SyntaxTreeNode, width: int) -> list[Text]:
-        rows, justify = [], []
-        for part in node.children:
-            for row in part.children:
-                rows.append([inline_text(cell.children[:1], self._styles) for cell in row.children])
-                if part.type == "thead":
-                    justify = [_justify(cell) for cell in row.children]
-        return lay_out(rows, justify, width, self._styles, console())
+    # -- code ------------------------------------------------------------------------------------------------------
+
+    def _code(self, token: Token, width: int) -> list[Line]:
+        code = code_of(token)
+        return [
+            self.code_label(code, width),
+            *code_lines(code, range(len(code.rows)), width, self.styles),
+            self.code_end(width),
+        ]
+
+    def code_label(self, code: Code, width: int) -> Line:
+        """The first line of code: its language."""
+        line = Line.of(code.language[: width - 2], self.styles.code_label, is_ornament=True)
+        pad(line, line.text, width, self.styles)
+        return line
+
+    def code_end(self, width: int) -> Line:
+        """The last line of code, an empty one."""
+        line = Line.of("", self.styles.code, is_ornament=True)
+        pad(line, "", width, self.styles)
+        return line
+
+    # -- lists -----------------------------------------------------------------------------------------------------
+
+    def _list(self, tokens: Sequence[Token], span: Span, width: int, under: Style) -> list[Line]:
+        lines: list[Line] = []
+        number = first_number(tokens[span[0]])
+        before: Span | None = None
+        for item in children(tokens, *inside(span)):
+            if before is not None and is_loose(tokens, before):
+                lines.append(Line.of("", under))
+            lines += self.item(tokens, item, number, width, under)
+            number = None if number is None else number + 1
+            before = item
+        return lines
+
+    def item(
+        self, tokens: Sequence[Token], span: Span, number: int | None, width: int, under: Style = _NO_STYLE
+    ) -> list[Line]:
+        """The lines of an item; ``number`` is ``None`` in a list of bullets."""
+        mark = "•" if number is None else f"{number}."
+        lead = "- " if number is None else f"{number}. "
+        indent = len(mark) + 1
+        inner = self.blocks(tokens, inside(span), width - indent, under) or [Line.of("", under)]
+        first = inner[0]
+        if number is None and (box := _BOXES.get(first.text[:4])) and not first.before:
+            mark, lead = box, f"- {first.text[:4]}"
+            first.content, first.text = _without(first.content, 4), first.text[4:]
+        for index, line in enumerate(inner):
+            if index == 0:
+                line.decorate(mark.ljust(indent), self.styles.bullet, lead)
+            else:
+                # What is copied of nested lists keeps its indent; of code in an item nothing is added.
+                line.decorate(" " * indent, under, " " * indent if line.lead else "")
+        return inner
+
+    # -- tables ----------------------------------------------------------------------------------------------------
+
+    def _table(self, tokens: Sequence[Token], span: Span, width: int) -> list[Line]:
+        rows = [row for part in children(tokens, *inside(span)) for row in children(tokens, *inside(part))]
+        cells = [self.cells(tokens, row, is_header=number == 0) for number, row in enumerate(rows)]
+        justify = alignments(tokens, rows[0])
+        widths = self.columns(cells[: SAMPLE_ROWS + 1], len(justify), width)
+        lines = [*row_lines(cells[0], justify, widths, self.styles), rule_line(widths, self.styles)]
+        for row in cells[1:]:
+            lines += row_lines(row, justify, widths, self.styles)
+        return lines
+
+    def cells(self, tokens: Sequence[Token], row: Span, *, is_header: bool = False) -> Cells:
+        """The text of a row's cells."""
+        under = self.styles.strong if is_header else _NO_STYLE
+        return [
+            inline_runs(tokens[cell[0] + 1].children or [], self.styles, under)
+            for cell in children(tokens, *inside(row))
+        ]
+
+    def columns(self, sample: Sequence[Cells], count: int, width: int) -> list[int]:
+        """The widths of a table's columns."""
+        return fit(natural_widths(sample, count), width - COLUMN_GAP * (count - 1))
 
 
-def _fold(line: Text, width: int) -> list[Text]:
-    """Break a line of code at the width, in cells: a wide character is never cut in two."""
-    if line.cell_len <= width:
-        return [line]
-    cuts, used = [], 0
-    for index, char in enumerate(line.plain):
-        cells = Text(char).cell_len
-        if used + cells > width and used:
-            cuts.append(index)
-            used = 0
-        used += cells
-    return list(line.divide(cuts))
+_BOXES = {"[ ] ": "☐", "[x] ": "☑", "[X] ": "☑"}
 
 
-def _task(line: Text) -> str:
-    return {"[ ] ": "☐", "[x] ": "☑", "[X] ": "☑"}.get(line.plain[:4], "")
+def first_number(token: Token) -> int | None:
+    """The number of a list's first item; ``None`` for bullets."""
+    return int(token.attrs.get("start", 1)) if token.type == "ordered_list_open" else None
 
 
-def _justify(cell: SyntaxTreeNode) -> JustifyMethod:
+def is_loose(tokens: Sequence[Token], item: Span) -> bool:
+    """Whether blank lines follow an item that is not the last one."""
+    span = tokens[item[0]].map
+    return span is not None and last_line(tokens, item) < span[1]
+
+
+def alignments(tokens: Sequence[Token], header: Span) -> list[Justify]:
+    """How each column is set."""
+    return [_justify(tokens[cell[0]]) for cell in children(tokens, *inside(header))]
+
+
+def _is_apart(tokens: Sequence[Token], before: Span, after: Span) -> bool:
+    """Whether a blank line stands between two blocks: inside of others only where the source has one."""
+    token = tokens[after[0]]
+    return not token.level or token.map is None or last_line(tokens, before) < token.map[0]
+
+
+def _ornament(text: str, style: Style) -> Line:
+    return Line.of(text, style, is_ornament=True)
+
+
+def _without(runs: list[Run], count: int) -> list[Run]:
+    rest: list[Run] = []
+    for text, style in runs:
+        if count < len(text):
+            rest.append((text[count:], style))
+        count = max(0, count - len(text))
+    return rest
+
+
+def _justify(cell: Token) -> Justify:
     style = str(cell.attrs.get("style", ""))
     return "right" if "right" in style else "center" if "center" in style else "left"

@@ -36,9 +36,19 @@ class Styles:
     number: Style
     function: Style
     comment: Style
+    queued: Style
+    queued_mark: Style
+    chip: Style
+    mark: Style
+    found: Style
+    found_current: Style
     error: Style
     warning: Style
     selection: Style
+
+    def switch(self, direction: int, key: int | None) -> Style:
+        """An arrow that leads to another variant of a message; see ``Transcript.Switch``."""
+        return self.muted + Style(meta={"switch": (key, direction)})
 
     @classmethod
     def from_theme(cls, variables: Mapping[str, str]) -> Styles:
@@ -83,6 +93,12 @@ class Styles:
             number=fg(colors["warning"], panel),
             function=fg(colors["secondary"], panel),
             comment=fg(text, panel, 0.5, italic=True),
+            queued=fg(text, part=0.55),
+            queued_mark=fg(text, part=0.4, italic=True),
+            chip=fg(colors["secondary"], panel) + bg(panel),
+            mark=fg(colors["primary"]),
+            found=Style(underline=True) if plain else bg(back.blend(colors["warning"], 0.3)),
+            found_current=Style(reverse=True, bold=True) if plain else bg(back.blend(colors["warning"], 0.6)),
             error=fg(colors["error"]),
             warning=fg(colors["warning"]),
             selection=Style(reverse=True) if plain else bg(back.blend(colors["primary"], 0.4)),

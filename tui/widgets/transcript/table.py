@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from rich.console import Console, JustifyMethod
-from rich.text import Text
-
+from tui.widgets.transcript.flow import flow, total
+from tui.widgets.transcript.line import Line, Run
 from tui.widgets.transcript.styles import Styles
 
 GAP = 3
 MIN_COLUMN = 4
+# The columns' widths come from the header and so many rows: a long table that grows is not laid out again and again.
+SAMPLE_ROWS = 100
+
+Justify = Literal["left", "center", "right"]
+Cells = Sequence[Sequence[Run]]
 
 
-def lay_out(
-    rows: Sequence[Sequence[Text]],
-    justify: Sequence[JustifyMethod],
-    width: int,
-    styles: Styles,
-    console: Console,
-) -> list[Text]:
-    """The lines of a table whose first row is its header; cells that do not fit are wrapped."""
-    columns = len(justify)
-    natural = [max((row[i].cell_len for row in rows if i < len(row)), default=0) for i in range(columns)]
-    widths = fit(natural, width - GAP * (columns - 1))
-    lines: list[Text] = []
-    for number, row in enumerate(rows):
-        cells = [
-            list(cell.wrap(console, widths[i], justify=justify[i], overflow="fold")) or [Text()]
-            for i, cell in enumerate(row[:columns])
-        ]
-        for line in range(max(map(len, cells), default=0)):
-            text = Text()
-            for i, cell in enumerate(cells):
-                piece = cell[line].copy() if line < len(cell) else Text()
-                piece.truncate(widths[i], pad=False)
-                piece.pad_right(widths[i] - piece.cell_len)
-                if i:
-                    text.append(" │ ", styles.rule)
-                text.append_text(piece)
-            if number == 0:
-                text.stylize(styles.strong)
-            lines.append(text)
-        if number == 0:
-            lines.append(Text("─┼─".join("─" * column for column in widths), styles.rule))
+def natural_widths(rows: Sequence[Cells], columns: int) -> list[int]:
+    """The cells that each column needs so that nothing of these rows is wrapped."""
+    return [max((_widest(row[i]) for row in rows if i < len(row)), default=0) for i in range(columns)]
+
+
+def _widest(runs: Sequence[Run]) -> int:
+    if not any("\n" in text for text, _ in runs):
+        return total(runs)
+    return max(total([(line, runs[0][1])]) for line in "".join(text for text, _ in runs).split("\n"))
+
+
+def row_lines(cells: Cells, justify: Sequence[Justify], widths: Sequence[int], styles: Styles) -> list[Line]:
+    """The lines of a row; cells that do not fit are wrapped."""
+    columns = [flow(cells[i], width) if i < len(cells) else [] for i, width in enumerate(widths)]
+    lines: list[Line] = []
+    for number in range(max(1, *map(len, columns))):
+        runs: list[Run] = []
+        for i, column in enumerate(columns):
+            if i:
+                runs.append((" │ ", styles.rule))
+            piece = column[number].content if number < len(column) else []
+            runs += _justified(piece, justify[i], widths[i], styles)
+        lines.append(_line(runs))
     return lines
+
+
+def rule_line(widths: Sequence[int], styles: Styles) -> Line:
+    """The line under the header."""
+    return Line.of("─┼─".join("─" * width for width in widths), styles.rule)
+
+
+def _justified(piece: list[Run], justify: Justify, width: int, styles: Styles) -> list[Run]:
+    room = max(0, width - total(piece))
+    left = room if justify == "right" else room // 2 if justify == "center" else 0
+    before, after = [(" " * left, styles.base)] * (left > 0), [(" " * (room - left), styles.base)] * (room > left)
+    return [*before, *piece, *after]
+
+
+def _line(runs: list[Run]) -> Line:
+    # The blanks that fill the last column are no text.
+    fill = None
+    if runs and runs[-1][0].isspace():
+        fill = runs.pop()
+    return Line(runs, "".join(text for text, _ in runs), fill=fill)
 
 
 def fit(natural: Sequence[int], room: int) -> list[int]:

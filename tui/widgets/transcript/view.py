@@ -1,232 +1,294 @@
-"""The transcript's widget: paints the lines in view, follows the end, and lets text be selected."""
+"""The transcript: a view of a conversation whose text can be walked through, selected, found and copied."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
+from time import perf_counter
 from typing import ClassVar
 
-from rich.segment import Segment
+from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
-from textual.scroll_view import ScrollView
+from textual.geometry import Offset
+from textual.message import Message
 from textual.selection import Selection
-from textual.strip import Strip
-from textual.timer import Timer
 
-from tui.widgets.transcript.document import Document
-from tui.widgets.transcript.entry import MARGIN, Entry, Look
-from tui.widgets.transcript.styles import Styles
+from tui.widgets.transcript.base import Entry
+from tui.widgets.transcript.cursor import Current, Cursor, Kind
+from tui.widgets.transcript.find import Found, Search
+from tui.widgets.transcript.keys import NAVIGATION
+from tui.widgets.transcript.line_view import SLICE_SECONDS, LineView
+from tui.widgets.transcript.paint import Overlays
+from tui.widgets.transcript.selecting import copied, extended
 
-# Exact heights are found in slices this long, so that a key never waits for more than one of them.
-SLICE_SECONDS = 0.006
-SLICE_EVERY_SECONDS = 0.016
+NOTHING = Found(0, 0, True)
 
 
-class Transcript(ScrollView, can_focus=True):
+class Transcript(LineView, can_focus=True):
     """A conversation as lines of text.
 
-    It stays at the end while text arrives, unless the reader has scrolled up.
+    Its keys move about in it (the :data:`~tui.widgets.transcript.keys.NAVIGATION` table). Shift with a movement key
+    selects text: from where the mouse left a selection, or else from the beginning of what the cursor is on, or else
+    from the first line in view. What is done with what is selected or current is the screen's business: it gets
+    :class:`Copy` and :class:`Switch`, or asks for :attr:`current`.
     """
+
+    class Copy(Message):
+        """Text is to be copied: ``what`` is ``selection``, ``message``, ``block`` or ``code``."""
+
+        def __init__(self, text: str, what: str) -> None:
+            super().__init__()
+            self.text = text
+            self.what = what
+
+    class Switch(Message):
+        """Another variant of the message ``key`` is asked for: the one before (-1) or after (1) it."""
+
+        def __init__(self, key: int | None, direction: int) -> None:
+            super().__init__()
+            self.key = key
+            self.direction = direction
+
+    class Moved(Message):
+        """The cursor is somewhere else; ``current`` is ``None`` when it is nowhere."""
+
+        def __init__(self, current: Current | None) -> None:
+            super().__init__()
+            self.current = current
+
+    class FoundChanged(Message):
+        """A search goes on, has ended, or shows another hit."""
+
+        def __init__(self, found: Found) -> None:
+            super().__init__()
+            self.found = found
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home", "scroll_home", "Top", show=False),
-        Binding("end", "scroll_end", "End", show=False),
+        Binding(key, action, label, id=f"transcript.{name}", show=False) for name, key, action, label in NAVIGATION
     ]
-
-    DEFAULT_CSS = """
-    Transcript {
-        height: 1fr;
-        overflow-x: hidden;
-        overflow-y: scroll;
-        scrollbar-size-vertical: 1;
-    }
-    """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
-        self._document = Document()
-        self._settling = False
-        self._measuring: Timer | None = None
-        self._blank = Strip([])
-        self.following = True
-
-    # -- content ---------------------------------------------------------------------------------------------------
+        self._cursor = Cursor(self._document)
+        self._search: Search | None = None
+        self._anchor = self._head = Offset(0, 0)
 
     def show(self, entries: Iterable[Entry]) -> None:
         """Show other entries, from their end."""
-        self.screen.clear_selection()
-        self._document.replace(entries)
-        self.following = True
-        self._settle()
-        self._measure_later()
-
-    def append(self, entry: Entry) -> None:
-        """Add an entry and go to the end: something was just said."""
-        self._document.append(entry)
-        self.following = True
-        self._settle()
+        self._cursor.clear()
+        self._search = None
+        super().show(entries)
 
     def entry_changed(self, entry: Entry) -> None:
-        """Lay out an entry again whose text has changed; only the last few ever do."""
-        entries = self._document.entries
-        for index in range(len(entries) - 1, -1, -1):
-            if entries[index] is entry:
-                if self._document.look is not None:
-                    self._document.measure(index)
-                self._settle()
-                return
+        """Show, soon, an entry whose content has changed."""
+        super().entry_changed(entry)
+        index = self._document.index(entry) if self._search is not None else None
+        if self._search is not None and index is not None:
+            self._search.changed(index)
+            self._work_later()
 
-    # -- layout ----------------------------------------------------------------------------------------------------
-
-    def on_mount(self) -> None:
-        """Follow the theme."""
-        self.app.theme_changed_signal.subscribe(self, lambda _theme: self._new_look())
-
-    def on_resize(self) -> None:
-        """Lay out for another width, keeping the reader's place."""
-        look = self._document.look
-        if look is None or look.width != self._text_area_width:
-            self._new_look()
-        else:
-            self._settle()
+    # -- cursor ----------------------------------------------------------------------------------------------------
 
     @property
-    def _text_area_width(self) -> int:
-        return self.scrollable_content_region.width
+    def current(self) -> Current | None:
+        """What the cursor is on; ``None`` when it is nowhere."""
+        return self._cursor.current
 
-    def _new_look(self) -> None:
-        if not self._text_area_width:
-            return
-        document = self._document
-        place = self._place()
-        look = Look(self._text_area_width, Styles.from_theme(self.app.theme_variables))
-        self._blank = Strip([Segment(" " * look.width, look.styles.base)], look.width)
-        document.set_look(look)
-        if place is not None and not self.following:
-            index, fraction = place
-            document.measure(index)
-            top = document.top(index)
-            height = (document.top(index + 1) if index + 1 < len(document.entries) else document.height) - top
-            self._set_extent()
-            self._scroll_now(top + round(fraction * height))
-        self._settle()
-        self._measure_later()
+    def current_code(self) -> Current | None:
+        """The code block that the cursor is on; without one there, the last one of the conversation."""
+        current = self.current
+        return current if current is not None and current.block == "code" else self._cursor.last_code()
 
-    def _place(self) -> tuple[int, float] | None:
-        """The entry at the top of the view, and how far into it the view begins."""
-        document = self._document
-        if document.look is None or not document.entries:
-            return None
-        y = round(self.scroll_y)
-        index = document.at(y)
-        bottom = document.top(index + 1) if index + 1 < len(document.entries) else document.height
-        return index, (y - document.top(index)) / max(1, bottom - document.top(index))
+    def current_text(self) -> str | None:
+        """The original of what is selected, or else of what the cursor is on, but for control characters."""
+        if self.text_selection is not None:
+            return copied(self._document, self.text_selection)
+        return self.current.text if self.current is not None else None
 
-    def _settle(self) -> None:
-        """Measure what is in view, keep the reader's place while heights change, and repaint."""
-        document = self._document
-        if document.look is None or self._settling:
-            return
-        self._settling = True
-        try:
-            height = self.scrollable_content_region.height
-            while True:
-                self._set_extent()
-                if self.following:
-                    self._scroll_now(self.max_scroll_y)
-                top = round(self.scroll_y)
-                if not document.entries:
-                    break
-                first, last = document.at(top), document.at(top + height)
-                unmeasured = [i for i in range(last, first - 1, -1) if document.is_estimate(i)]
-                if not unmeasured:
-                    break
-                self._measure(unmeasured[0])
-        finally:
-            self._settling = False
+    def move(self, direction: int, kind: Kind) -> bool:
+        """Move the cursor to the next (1) or previous (-1) message, block or code block, and show it.
+
+        Returns:
+            Whether there was one.
+        """
+        top = round(self.scroll_y)
+        if not self._cursor.move(direction, kind, top, top + self.size.height - 1):
+            return False
+        self._show_cursor()
+        return True
+
+    def go_to(self, key: int) -> bool:
+        """Put the cursor on the message ``key``, and show it; says whether it is there."""
+        index = next((at for at, entry in enumerate(self._document.entries) if entry.key == key), None)
+        if index is None or self._document.look is None:
+            return False
+        self._cursor.go_to(index)
+        self._show_cursor()
+        return True
+
+    def _show_cursor(self) -> None:
+        current = self.current
+        assert current is not None
+        self._reveal_entry(current.entry, current.first, current.end)
         self.refresh()
+        self.post_message(self.Moved(current))
 
-    def _measure(self, index: int) -> None:
-        above = self._document.top(index) < round(self.scroll_y)
-        change = self._document.measure(index)
-        if change:
-            self._set_extent()
-            if above and not self.following:
-                self._scroll_now(self.scroll_y + change)
+    def clear_cursor(self) -> None:
+        """Have the cursor nowhere."""
+        if self._cursor.current is not None:
+            self._cursor.clear()
+            self.refresh()
+            self.post_message(self.Moved(None))
 
-    def _measure_later(self) -> None:
-        if self._measuring is None and not self._document.is_exact:
-            self._measuring = self.set_interval(SLICE_EVERY_SECONDS, self._measure_slice)
+    def _reveal_entry(self, index: int, first: int, end: int) -> None:
+        """Scroll as little as shows these lines of an entry, from their beginning if they are too many."""
+        self._measure(index)
+        # Measuring what comes into view may move what is below it: look once more.
+        for _ in range(2):
+            top = self._document.top(index)
+            self._reveal(top + first, top + end)
 
-    def _measure_slice(self) -> None:
-        # A selection is a range of lines: let them be until it is gone.
-        if self.text_selection is None:
-            end = time.perf_counter() + SLICE_SECONDS
-            while (index := self._document.next_unmeasured()) is not None and time.perf_counter() < end:
-                self._measure(index)
-            self._settle()
-        if self._document.is_exact and self._measuring is not None:
-            self._measuring.stop()
-            self._measuring = None
+    def _reveal(self, first: int, end: int) -> None:
+        height = self.scrollable_content_region.height
+        top = round(self.scroll_y)
+        if first < top or end - first >= height:
+            self.following = False
+            self._scroll_now(max(0, first - (first > 0)))
+        elif end > top + height:
+            self._scroll_now(min(self.max_scroll_y, end - height + 1))
 
-    def _set_extent(self) -> None:
-        self.virtual_size = Size(self._text_area_width, self._document.height)
+    def action_move(self, direction: int, kind: Kind) -> None:
+        """Move the cursor."""
+        self.move(direction, kind)
 
-    def _scroll_now(self, y: float) -> None:
-        self.scroll_to(y=y, animate=False, force=True)
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Measure what comes into view, and remember whether the reader left the end."""
-        super().watch_scroll_y(old_value, new_value)
-        if not self._settling:
-            self.following = round(new_value) >= self.max_scroll_y
-            self._settle()
-
-    # -- painting --------------------------------------------------------------------------------------------------
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the view."""
-        look = self._document.look
-        if look is None:
-            return Strip.blank(self.size.width, self.rich_style)
-        y += round(self.scroll_y)
-        strip = self._document.line(y)
-        if strip is None:
-            return self._blank
-        selection = self.text_selection
-        if selection is not None and (span := selection.get_span(y)) is not None:
-            strip = _highlight(strip, *span, look)
-        strip = strip.crop_extend(0, look.width, look.styles.base)
-        return strip.apply_offsets(0, y)
+    def action_leave(self) -> None:
+        """Let go of what is selected, found or current; with nothing of it, the key is the screen's."""
+        if self.text_selection is not None:
+            self.screen.clear_selection()
+        elif self._search is not None:
+            self.find("")
+        elif self.current is not None:
+            self.clear_cursor()
+        else:
+            raise SkipAction
 
     # -- selection -------------------------------------------------------------------------------------------------
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text, without the margin and the blanks that fill lines up."""
-        start, end = selection
-        first = start.y if start is not None else 0
-        last = end.y if end is not None else self._document.height - 1
-        lines = []
-        for y, line in enumerate(self._document.lines(first, last), first):
-            span = selection.get_span(y)
-            if span is not None:
-                left, right = span
-                piece = line[max(left, MARGIN) : None if right == -1 else right]
-                lines.append(piece.rstrip())
-        return "\n".join(lines), "\n"
+        """The selected text as it was written: no margins, no newlines of soft wraps, tabs as tabs."""
+        return copied(self._document, selection), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Repaint with the new selection."""
         self.refresh()
 
+    def action_select(self, move: str) -> None:
+        """Extend the selection by a movement."""
+        if self._document.look is None or not self._document.entries:
+            return
+        self._find_ends()
+        self._head = extended(self._document, self._head, move, max(1, self.size.height - 2))
+        self.screen.selections = {self: Selection.from_offsets(self._anchor, self._head)}
+        self._reveal(self._head.y, self._head.y + 1)
 
-def _highlight(strip: Strip, start: int, end: int, look: Look) -> Strip:
-    text = strip.text
-    left = strip.index_to_cell_position(min(max(start, MARGIN), len(text)))
-    right = strip.cell_length if end == -1 else strip.index_to_cell_position(min(end, len(text)))
-    if right <= left:
-        return strip
-    before, inside, after = strip.crop(0, left), strip.crop(left, right), strip.crop(right, strip.cell_length)
-    painted = [Segment(segment.text, (segment.style or look.styles.base) + look.styles.selection) for segment in inside]
-    return Strip.join([before, Strip(painted), after])
+    def _find_ends(self) -> None:
+        selection = self.text_selection
+        if selection is None:
+            current, y = self.current, round(self.scroll_y)
+            if current is not None:
+                y = self._document.top(current.entry) + current.first
+            while y < self._document.height - 1 and ((line := self._document.line(y)) is None or line.is_ornament):
+                y += 1
+            line = self._document.line(y)
+            self._anchor = self._head = Offset(line.start if line is not None else 0, y)
+        elif selection != Selection.from_offsets(self._anchor, self._head):
+            self._anchor = selection.start or Offset(0, 0)
+            self._head = selection.end or Offset(0, self._document.height - 1)
+
+    def action_copy(self) -> None:
+        """Ask for a copy of what is selected, or else of what the cursor is on."""
+        text, current = self.current_text(), self.current
+        if not text:
+            raise SkipAction
+        if self.text_selection is not None or current is None:
+            what = "selection"
+        else:
+            what = "code" if current.block == "code" else current.kind
+        self.post_message(self.Copy(text, what))
+
+    def on_click(self, event: events.Click) -> None:
+        """The arrows beside a message's variants."""
+        if (switch := event.style.meta.get("switch")) is not None:
+            event.stop()
+            self.post_message(self.Switch(*switch))
+
+    # -- find ------------------------------------------------------------------------------------------------------
+
+    @property
+    def found(self) -> Found:
+        """What the search has found so far."""
+        return self._search.found if self._search is not None else NOTHING
+
+    def find(self, words: str) -> Found:
+        """Search all entries for words, from what is in view on; no words end a search.
+
+        It goes on in slices: :class:`FoundChanged` comes while it does. Upper-case letters make it respect case.
+        """
+        self._search = None
+        if words.strip() and self._document.look is not None and self._document.entries:
+            self._search = Search(self._document, words.strip(), self._document.at(round(self.scroll_y)))
+            self._search.work(perf_counter() + SLICE_SECONDS)
+            if self._search.current is not None:
+                self._show_hit()
+            self._work_later()
+        self.refresh()
+        return self.found
+
+    def find_next(self, direction: int = 1) -> Found:
+        """Show the next (1) or previous (-1) hit, and round the end."""
+        if self._search is not None and self._search.step(direction):
+            self._show_hit()
+            self.refresh()
+            self.post_message(self.FoundChanged(self.found))
+        return self.found
+
+    def action_find(self, direction: int) -> None:
+        """Show another hit; without a search the key is the screen's."""
+        if self._search is None:
+            raise SkipAction
+        self.find_next(direction)
+
+    def _show_hit(self) -> None:
+        assert self._search is not None
+        assert self._search.current is not None
+        index, number = self._search.current
+        hit = next((hit for hit in self._search.hits(index) if hit.number == number), None)
+        if hit is not None:
+            self.following = False
+            self._reveal_entry(index, hit.line, hit.line + 1)
+
+    def _more_work(self, deadline: float) -> bool:
+        search = self._search
+        if search is None or search.found.is_complete:
+            return False
+        before = search.current
+        search.work(deadline)
+        if before is None and search.current is not None:
+            self._show_hit()
+        self.refresh()
+        self.post_message(self.FoundChanged(search.found))
+        return not search.found.is_complete
+
+    # -- painting --------------------------------------------------------------------------------------------------
+
+    def _overlays(self, y: int) -> Overlays:
+        overlays = super()._overlays(y)
+        current, search = self.current, self._search
+        if current is None and search is None:
+            return overlays
+        index = self._document.at(y)
+        offset = y - self._document.top(index)
+        is_marked = current is not None and current.entry == index and current.first <= offset < current.end
+        hits = [hit for hit in search.hits(index) if hit.line == offset] if search is not None else []
+        number = search.current[1] if search is not None and search.current and search.current[0] == index else -1
+        return Overlays(overlays.selected, is_marked, tuple((h.begin, h.end, h.number == number) for h in hits))

@@ -1,0 +1,195 @@
+"""Lives of a connection: loading, giving up, switching, dying."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localqwen.device_memory import DeviceMemory
+from localqwen.errors import ServerError
+from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill, Ready
+from localqwen.params import ChatMessage, SamplingParams
+from localqwen.serve_options import ServeOptions
+from tests.tui.fakes import FakeConnection
+from tui.backend import Asking, Backend, Failed, LocalServer, Starting, Stopped
+
+HELLO: list[ChatMessage] = [{"role": "user", "content": "Hello"}]
+SECONDS = 60.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 - conditions of other tasks and processes, which tell nobody
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def living(*connections: FakeConnection) -> AsyncIterator[Backend]:
+    backend = Backend(connections[0])
+    backend.start()
+    await until(lambda: connections[0].lives)
+    yield backend
+    backend._leave()
+    await until(lambda: not backend._tasks)
+
+
+def asked(asking: Asking) -> tuple[list[AnswerEvent], asyncio.Task[None]]:
+    events: list[AnswerEvent] = []
+
+    async def listen() -> None:
+        async for event in asking.stream(HELLO, SamplingParams()):
+            events.append(event)  # noqa: PERF401 - looked at while they come
+
+    return events, asyncio.ensure_future(listen())
+
+
+async def test_loading_is_given_up_and_begun_again() -> None:
+    connection = FakeConnection(ready=False)
+    async with living(connection) as backend:
+        connection.load(Loading(0.5, 5, 10))
+        await until(lambda: isinstance(backend.state, Loading))
+        _, waiting = asked(backend.asking())
+        await asyncio.sleep(0)
+        assert backend.cancel()
+        assert isinstance(backend.state, Stopped)
+        with pytest.raises(ServerError, match="was cancelled"):
+            await waiting
+        assert not backend.cancel()
+        connection.load(Ready("fake", 10))
+        backend.start()
+        await until(lambda: isinstance(backend.state, Ready))
+        assert connection.lives == 2
+
+
+async def test_what_an_old_life_still_says_is_not_heard() -> None:
+    connection = FakeConnection(ready=False)
+    async with living(connection) as backend:
+        life = backend._life
+        assert life is not None
+        backend.cancel()
+        life.loaded(connection.client, Ready("fake", 10))
+        life.lost()
+        assert isinstance(backend.state, Stopped)
+
+
+async def test_switching_ends_answers_politely_and_the_chat_goes_on() -> None:
+    first, second = FakeConnection(), FakeConnection(ready=False)
+    async with living(first, second) as backend:
+        await until(lambda: isinstance(backend.state, Ready))
+        asking = backend.asking()
+        events, task = asked(asking)
+        first.client.say("Once")
+        await until(lambda: events)
+        second.name = "second"
+        backend.switch(second)
+        await task
+        assert events == [Delta("Once"), Finished("cancelled")]
+        assert first.client.closed == 1
+        assert (asking.model, backend.model) == ("fake", "second")
+        later, task = asked(backend.asking())
+        second.load(Ready("second", 20))
+        second.client.answer("Two")
+        await task
+        assert later == [Delta("Two"), Finished("stop")]
+
+
+async def test_a_question_that_waits_goes_to_the_model_that_is_chosen() -> None:
+    first, second = FakeConnection(ready=False), FakeConnection()
+    async with living(first, second) as backend:
+        events, task = asked(backend.asking())
+        await asyncio.sleep(0)
+        second.client.answer("Hi")
+        backend.switch(second)
+        await task
+        assert events == [Delta("Hi"), Finished("stop")]
+        assert first.client.asked == []
+
+
+async def test_a_failure_is_forgotten_when_another_model_is_chosen() -> None:
+    first, second = FakeConnection(), FakeConnection()
+    async with living(first, second) as backend:
+        first.die("It was killed.")
+        await until(lambda: isinstance(backend.state, Failed))
+        backend.switch(second)
+        assert isinstance(backend.state, Starting)
+        await until(lambda: isinstance(backend.state, Ready))
+
+
+async def test_the_rest_of_an_answer_is_asked_for() -> None:
+    connection = FakeConnection()
+    async with living(connection) as backend:
+        connection.client.answer("rest")
+        async for _ in backend.stream(HELLO, SamplingParams(), resume=True):
+            pass
+        connection.client.answer("whole")
+        async for _ in backend.stream(HELLO, SamplingParams()):
+            pass
+        assert connection.client.resumed == [True, False]
+
+
+async def test_tokens_are_counted_or_estimated() -> None:
+    connection = FakeConnection()
+    async with living(connection) as backend:
+        await until(lambda: isinstance(backend.state, Ready))
+        connection.client.counts["x y"] = 2
+        assert str(await backend.count_tokens("x y")) == "2"
+        assert str(await backend.count_tokens("unheard of")) == "~3"
+
+
+async def test_memory_is_looked_at_while_the_model_works() -> None:
+    connection = FakeConnection()
+    connection.client.devices = (DeviceMemory("CPU", "A processor", "cpu", 1, 2),)
+    async with living(connection) as backend:
+        await until(lambda: isinstance(backend.state, Ready))
+        assert not backend.memory
+        _, task = asked(backend.asking())
+        await until(lambda: backend.memory)
+        connection.client.answer("done")
+        await task
+        assert backend.memory == connection.client.devices
+
+
+async def test_the_clock_of_an_answer_is_kept() -> None:
+    connection = FakeConnection()
+    async with living(connection) as backend:
+        asking = backend.asking()
+        _, task = asked(asking)
+        connection.client.events.put_nowait(Prefill(5, 10))
+        connection.client.answer("x")
+        await task
+        assert asking.watch.prefill == Prefill(5, 10)
+        assert asking.watch.first_text_at is not None
+        assert asking.watch.first_text_at >= asking.watch.asked_at
+
+
+def servers(model: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if str(model.resolve()) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize("when", ["starting", "loading"])
+async def test_a_real_server_whose_load_is_given_up_ends(demo_gguf: Path, when: str) -> None:
+    backend = Backend(LocalServer(demo_gguf, "demo", ServeOptions(ctx=256)))
+    backend.start()
+    if when == "loading":
+        await until(lambda: not isinstance(backend.state, Starting))
+    else:
+        await until(lambda: servers(demo_gguf))
+    backend.cancel()
+    await until(lambda: not servers(demo_gguf))
+    backend.start()
+    events = [event async for event in backend.stream(HELLO, SamplingParams(max_tokens=3))]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].reason == "length"
+    backend._leave()
+    await until(lambda: not servers(demo_gguf))

@@ -1,0 +1,140 @@
+"""Slash commands and the editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tui.composing import ComposerApp, burst, settled, shown, typing, until
+
+
+async def test_a_command_is_offered_as_it_is_typed_and_run_with_enter() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        await pilot.press("slash")
+        await until(
+            pilot, lambda: all(text in shown(app) for text in ("/new", "/model name", "Another model", "/help"))
+        )
+        await pilot.press("n")
+        await until(pilot, lambda: "/model" not in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.commands == [("new", "")])
+        assert app.composer.text == ""
+        assert app.sent == []
+
+
+async def test_commands_keep_their_place_in_a_burst() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        burst(app, *typing("/he"), "enter", *typing("/mo"), "enter", *typing("a b"), "enter", *typing("hello"), "enter")
+        await settled(pilot)
+        assert app.commands == [("help", ""), ("model", "a b")]
+        assert app.sent_texts == ["hello"]
+
+
+async def test_tab_completes_without_running() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        await pilot.press("slash", "down", "down", "tab")
+        assert app.composer.text == "/help"
+        assert not app.popup.is_open
+        await pilot.press("ctrl+u", "slash", "m", "tab")
+        assert app.composer.text == "/model "
+        assert app.commands == []
+
+
+async def test_the_rest_of_the_text_stays_when_a_command_is_run_from_the_popup() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        app.composer.fill("half a thought")
+        await pilot.press("ctrl+j", "up", "home", "ctrl+j", "up", "slash", "n", "enter")
+        await until(pilot, lambda: app.commands == [("new", "")])
+        assert app.composer.text == "half a thought\n"
+
+
+@pytest.mark.parametrize("text", ["/nwe", "/new x", "/"])
+async def test_a_mistaken_command_is_explained_and_stays(text: str) -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        app.composer.fill(text)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.said)
+        assert "/" in app.said[0]
+        assert (app.composer.text, app.commands, app.sent) == (text, [], [])
+
+
+async def test_two_slashes_send_one_and_paths_are_text() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        await pilot.press(*typing("//new"), "enter")
+        await pilot.press(*typing("/etc/fstab"), "enter")
+        assert app.sent_texts == ["/new", "/etc/fstab"]
+        await pilot.press("up", "up")
+        assert app.composer.text == "//new"
+
+
+async def test_an_earlier_command_opens_no_popup() -> None:
+    app = ComposerApp(history=["/new"])
+    async with app.run_test() as pilot:
+        await pilot.press("up")
+        await settled(pilot)
+        assert (app.composer.text, app.popup.is_open) == ("/new", False)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.commands == [("new", "")])
+
+
+async def test_without_commands_a_slash_is_text() -> None:
+    app = ComposerApp(commands=())
+    async with app.run_test() as pilot:
+        await pilot.press(*typing("/new"), "enter")
+        assert app.sent_texts == ["/new"]
+
+
+async def test_the_popup_closes_when_the_focus_goes() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        await pilot.press("slash")
+        assert app.popup.is_open
+        app.screen.set_focus(None)
+        await until(pilot, lambda: not app.popup.is_open)
+
+
+def script(folder: Path, body: str) -> str:
+    file = folder / "editor"
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+async def test_the_editor_gets_the_draft_and_gives_it_back(tmp_path: Path) -> None:
+    app = ComposerApp(editor=script(tmp_path, 'sed -i "s/draft/better draft/" "$1"'))
+    app.lends = True
+    async with app.run_test() as pilot:
+        await pilot.press(*typing("my draft"))
+        burst(app, "ctrl+g", *typing("!"), "enter")
+        await until(pilot, lambda: app.sent_texts == ["my better draft!"])
+
+
+async def test_what_the_editor_changed_can_be_undone_and_its_failure_changes_nothing(tmp_path: Path) -> None:
+    app = ComposerApp(editor=script(tmp_path, 'echo new > "$1"'))
+    app.lends = True
+    async with app.run_test() as pilot:
+        await pilot.press(*typing("old"), "ctrl+g")
+        await until(pilot, lambda: app.composer.text == "new")
+        await pilot.press("ctrl+z")
+        assert app.composer.text == "old"
+        script(tmp_path, "exit 1")
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: app.said)
+        assert "exit code 1" in app.said[0]
+        assert app.composer.text == "old"
+
+
+async def test_where_no_editor_can_open_it_is_said(tmp_path: Path) -> None:
+    app = ComposerApp(editor=script(tmp_path, "true"))
+    async with app.run_test() as pilot:
+        await pilot.press(*typing("old"), "ctrl+g")
+        await until(pilot, lambda: app.said)
+        assert "cannot open here" in app.said[0]
+        assert app.composer.text == "old"

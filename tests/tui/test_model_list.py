@@ -1,0 +1,133 @@
+"""Which models are listed, and what is said of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localqwen import catalog
+from localqwen.client import Endpoint
+from localqwen.events import Planned
+from localqwen.library import InstalledModel
+from localqwen.plan import Plan, Share
+from localqwen.serve_options import ServeOptions
+from tui.connections import LocalServer, RemoteServer
+from tui.model_list import (
+    Machine,
+    ModelRow,
+    advice,
+    fit_words,
+    judge,
+    matching,
+    needed,
+    quantized_size,
+    rows,
+    window_words,
+)
+from tui.model_source import LocalModels, RemoteModels, look_at_machine, read_machine, source_for
+
+GB = 10**9
+CARDS = catalog.cards()
+ORDER = ("no", "ram", "partly", "gpu")
+
+
+def test_installed_files_come_first_and_their_releases_once() -> None:
+    small = CARDS["qwen2-0.5b-instruct"]
+    files = [InstalledModel(Path("/m/mine.gguf"), GB, None), InstalledModel(Path("/m/x.gguf"), 4 * 10**8, small)]
+    found = rows(files, CARDS.values(), Machine(16 * GB))
+    assert [row.name for row in found[:2]] == ["mine", "x"]
+    assert [row.is_installed for row in found].count(True) == 2
+    assert small.name not in [row.name for row in found[2:]]
+    assert len(found) == len(CARDS) + 1
+    assert all(row.fit != "unknown" for row in found)
+    assert all(row.fit == "unknown" for row in rows(files, CARDS.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    # Of the publisher's own Q4_K_M files.
+    [
+        ("qwen2-0.5b-instruct", 398),
+        ("qwen2-1.5b-instruct", 986),
+        ("qwen2-7b-instruct", 4683),
+        ("qwen2-72b-instruct", 47416),
+    ],
+)
+def test_a_releases_size_is_guessed_well(name: str, size: int) -> None:
+    assert quantized_size(CARDS[name].shape) / 1e6 == pytest.approx(size, rel=0.2)
+
+
+def test_where_a_model_goes() -> None:
+    card = Machine(32 * GB, (("CUDA0", 8 * GB),))
+    assert [judge(size * GB, card) for size in (6, 20, 60)] == ["gpu", "partly", "no"]
+    assert [judge(size * GB, Machine(16 * GB)) for size in (6, 20)] == ["ram", "no"]
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**11), st.integers(0, 10**11))
+def test_more_memory_is_never_worse(wanted: int, ram: int, card: int, more: int) -> None:
+    small = Machine(ram, (("A", card),))
+    large = small.with_back({"A": more, "CPU": more})
+    assert ORDER.index(judge(wanted, large)) >= ORDER.index(judge(wanted, small))
+
+
+def test_what_is_said_of_a_model() -> None:
+    here = ModelRow("m", size=GB, window=32768, longest=131072, path=Path("/m.gguf"), fit="gpu")
+    assert (fit_words(here), window_words(here)) == ("fits on the GPU", "32k–128k")
+    assert "Enter opens it" in advice(here)
+    away = ModelRow("qwen2-72b", fit="no", short=3 * GB)
+    assert fit_words(away) == "3.0 GB too large"
+    assert "`localqwen pull qwen2-72b`" in advice(away)
+    assert not away.can_be_opened
+    assert "`localqwen demo`" in advice(ModelRow("demo"))
+    assert window_words(ModelRow("x")) == fit_words(ModelRow("x")) == ""
+    assert "from now on" in advice(ModelRow("x", is_remote=True))
+    assert "too large" in advice(ModelRow("x", path=Path("/x"), fit="no"))
+
+
+def test_a_filter_wants_every_word() -> None:
+    found = rows([], CARDS.values())
+    assert {row.name for row in matching(found, "72B instr")} == {"qwen2-72b-instruct"}
+    assert matching(found, "") == found
+
+
+def test_a_loaded_model_needs_more_than_its_file() -> None:
+    assert needed(GB, CARDS["qwen2-7b"].shape) > needed(GB, None) > GB
+
+
+async def test_this_machine_is_looked_at() -> None:
+    machine = await look_at_machine()
+    assert machine is not None
+    assert machine.ram > 0
+
+
+@pytest.mark.parametrize("output", [b"", b"{}x", b"[1]", b'[{"name": "x"}]', b"null"])
+def test_devices_that_make_no_sense_are_no_machine(output: bytes) -> None:
+    assert read_machine(output) is None
+
+
+async def test_models_on_this_machine(demo_home: Path) -> None:
+    share = Share("CUDA0", "A card", "gpu", 0, 24, True, GB, 0, 0, 0, 8 * GB)
+    host = Share("CPU", "A processor", "cpu", 0, 0, False, GB, 0, 0, 0, 16 * GB)
+    plan = Plan("m", 24, 4096, "f16", 512, "layer", 4, (share, host), 1.0, 1.0, exact=True)
+    options = ServeOptions(ctx=512, draft="small.gguf")
+    source = source_for(LocalServer(Path("/m.gguf"), "m", options), Planned(plan, (("CUDA0", 2 * GB),)))
+    assert isinstance(source, LocalModels)
+    assert source._taken == {"CUDA0": 2 * GB, "CPU": GB}
+    listed = await source.listed()
+    assert listed[0].is_installed
+    assert (await source.judged())[0].fit in {"gpu", "ram"}
+    connection = source.connection(listed[0])
+    assert isinstance(connection, LocalServer)
+    assert connection.options == ServeOptions(ctx=512)
+    assert connection.name == listed[0].name
+
+
+def test_a_servers_models_are_chosen_by_name() -> None:
+    source = source_for(RemoteServer(Endpoint("http://x.example")))
+    assert isinstance(source, RemoteModels)
+    connection = source.connection(ModelRow("two", is_remote=True))
+    assert isinstance(connection, RemoteServer)
+    assert (connection.model, connection.address) == ("two", "http://x.example")

@@ -1,0 +1,196 @@
+"""The plain chat, on a terminal that is a list of lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localqwen.chats.store import Store
+from localqwen.events import Finished, Loading, Ready
+from localqwen.settings import Settings
+from tests.tui.fakes import FakeConnection
+from tests.tui.test_sanitize import is_harmless
+from tui.plain import PlainChat
+from tui.plain_terminal import Interrupt
+from tui.sanitize import SafeText
+from tui.sentences import LONGEST, Sentences
+
+
+class FakeTerminal:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.typed: asyncio.Queue[str | Interrupt | None] = asyncio.Queue()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
+
+    def say(self, text: SafeText) -> None:
+        self.said.append(text)
+
+    async def read(self) -> str | Interrupt | None:
+        return await self.typed.get()
+
+    def type(self, *lines: str | Interrupt | None) -> None:
+        for line in lines:
+            self.typed.put_nowait(line)
+
+    async def shows(self, *texts: str) -> None:
+        await self.until(lambda: all(text in self.text for text in texts))
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(4000):
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"waited in vain; it said:\n{self.text}")
+
+
+@asynccontextmanager
+async def chatting(
+    store: Store, connection: FakeConnection, settings: Settings | None = None
+) -> AsyncIterator[FakeTerminal]:
+    terminal = FakeTerminal()
+    running = asyncio.ensure_future(PlainChat(store, connection, terminal, settings).run(("A complaint.",)))
+    yield terminal
+    terminal.type("/quit")
+    await asyncio.wait_for(running, 20)
+
+
+async def test_a_question_and_its_answer_have_their_speakers(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("Capital of \\", "Japan?")
+        connection.client.say("It is To", "kyo. It is")
+        await terminal.shows("A complaint.\n", "stays on this machine", "You: ... fake: It is Tokyo. ")
+        assert terminal.said[-1] == "It is Tokyo. "  # half a sentence is not said
+        connection.client.answer(" large.\x1b[2J")
+        await terminal.shows("It is large.\N{SYMBOL FOR ESCAPE}[2J\nYou: ")
+        assert connection.client.asked == [[{"role": "user", "content": "Capital of \nJapan?"}]]
+    assert is_harmless(terminal.text.replace("\n", ""))
+
+
+async def test_ctrl_c_and_stop_keep_what_there_is(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        for stop in (Interrupt(), "/STOP "):
+            terminal.type("tell")
+            connection.client.say("Once")
+            await terminal.until(lambda: store.chats() and connection.client.events.empty())
+            terminal.type(stop)
+            await terminal.until(lambda: not connection.client.events.qsize())
+            await terminal.shows("fake: Once\nStopped.\n")
+            terminal.said.clear()
+    path = store.tree(store.chats()[0].id).path(store.chats()[0].tip)
+    assert [(message.text, message.state) for message in path][1] == ("Once", "stopped")
+
+
+async def test_what_is_typed_meanwhile_is_asked_next(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("one", "two")
+        connection.client.answer("First.")
+        await terminal.shows("First.")
+        connection.client.answer("Second.")
+        await terminal.shows("Second.")
+        assert connection.client.asked[1][-1]["content"] == "two"
+
+
+async def test_another_answer_and_another_question_are_branches(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        for typed, answer in (("hi", "A."), ("/regenerate", "B."), ("/edit hello", "C.")):
+            terminal.type(typed)
+            connection.client.answer(answer)
+            await terminal.shows(f"fake: {answer}")
+        assert [[message["content"] for message in asked] for asked in connection.client.asked] == [
+            ["hi"],
+            ["hi"],
+            ["hello"],
+        ]
+    tree = store.tree(store.chats()[0].id)
+    assert len(tree) == 5
+    assert len(store.chats()) == 1
+
+
+async def test_conversations_are_listed_and_opened(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("first question")
+        connection.client.answer("An answer.")
+        await terminal.shows("An answer.")
+        terminal.type("/new", "/list", "/open x", "/open 1")
+        await terminal.shows(
+            "A new conversation.", "1. first question", "Say which one", "You: first question\nfake: An answer."
+        )
+        terminal.type("go on")
+        connection.client.answer("Gladly.")
+        await terminal.shows("Gladly.")
+        assert len(connection.client.asked[1]) == 3
+
+
+async def test_commands_that_are_none_and_slashes(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/hlep", "/help", "", "/stop", "/regenerate", "/edit", "/open")
+        await terminal.shows("no command /hlep", "/regenerate: another answer", "no answer on its way")
+        await terminal.shows("nothing to answer", "nothing to edit", "There are no conversations yet.")
+        terminal.type("//etc is a folder")
+        connection.client.answer("Yes.")
+        await terminal.shows("Yes.")
+        assert connection.client.asked[0][0]["content"] == "/etc is a folder"
+
+
+async def test_loading_is_told_in_few_lines(store: Store) -> None:
+    connection = FakeConnection(ready=False)
+    async with chatting(store, connection) as terminal:
+        terminal.type("hi")
+        await terminal.shows("Starting the model.\n")
+        for percent in range(100):
+            connection.load(Loading(percent / 100, percent, 100))
+        connection.load(Ready("fake", 10))
+        connection.client.answer("Hello.")
+        await terminal.shows("Hello.")
+        assert terminal.text.count("Loading: ") == 4
+
+
+async def test_a_model_that_is_gone_says_why_and_comes_back(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("hi")
+        connection.client.say("Hal")
+        await terminal.until(lambda: connection.client.asked)
+        connection.client.events.put_nowait(Finished("error", error="x"))
+        connection.die("It was killed.")
+        await terminal.shows("fake: Hal\nError: It was killed.\n")
+        connection.client.answer("Again.")
+        terminal.type("hi")
+        await terminal.shows("Again.")
+        assert connection.lives == 2
+
+
+async def test_settings_reach_the_model(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection, Settings(system_prompt="Be brief.")) as terminal:
+        terminal.type("hi")
+        connection.client.answer("Yo.")
+        await terminal.shows("Yo.")
+        assert connection.client.asked[0][0] == {"role": "system", "content": "Be brief."}
+
+
+async def test_ctrl_c_twice_leaves_and_so_does_the_end_of_input(store: Store) -> None:
+    for keys in ((Interrupt(), Interrupt()), (None,)):
+        terminal = FakeTerminal()
+        terminal.type(*keys)
+        await asyncio.wait_for(PlainChat(store, FakeConnection(), terminal).run(), 20)
+
+
+@given(st.lists(st.text('ab .!?\n"…。1', max_size=12), max_size=30))
+def test_sentences_lose_nothing_and_end_well(pieces: list[str]) -> None:
+    sentences = Sentences()
+    said = [sentence for piece in pieces for sentence in sentences.feed(piece)]
+    assert "".join([*said, sentences.finish()]) == "".join(pieces)
+    assert all(sentence and (sentence[-1] in "\n \t。" or len(sentence) >= LONGEST - 60) for sentence in said)
+
+
+def test_a_number_begins_an_item_and_ends_no_sentence() -> None:
+    sentences = Sentences()
+    assert sentences.feed("1. Wash it. 2. Dry it.\nDone") == ["1. Wash it. ", "2. Dry it.\n"]
+    assert sentences.finish() == "Done"
+    assert len(Sentences().feed("word " * 200)) == 2

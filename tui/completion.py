@@ -1,0 +1,193 @@
+"""What a popup offers while a word is typed: which word, which candidates, in which order. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+_T = TypeVar("_T")
+
+# The word under the cursor: `@` at the start of a word, a path that may stand in quotes.
+_PATH = re.compile(r'(?:^|(?<=\s))@(?:"([^"]*)"?|([^\s"]*))$')
+_COMMAND = re.compile(r"/([A-Za-z][\w-]*|)$", re.ASCII)
+_COMMAND_LINE = re.compile(r"/([A-Za-z][\w-]*)(?:\s+(.*))?", re.ASCII | re.DOTALL)
+_WORD_END = re.compile(r"\S*")
+_SEPARATORS = "/\\_-. "
+
+MATCH = 16
+CONSECUTIVE = 12
+WORD_START = 10
+NAME_START = 14
+GAP = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SlashItem:
+    """A command that a line can begin with."""
+
+    name: str
+    """Without the slash: ASCII letters, digits, ``-`` and ``_``."""
+    help: str
+    """What it does, in a few words."""
+    argument: str | None = None
+    """What its argument is called, such as ``"name"``; ``None`` for a command without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The word that a popup completes, as columns of the cursor's line: ``start`` is that of the ``@`` or ``/``."""
+
+    kind: Literal["path", "command"]
+    start: int
+    end: int
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well a candidate fits, and which of its characters the query's are."""
+
+    score: int
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A text that is a command: ``/name argument``."""
+
+    name: str
+    argument: str
+
+
+@dataclass(frozen=True, slots=True)
+class Literally:
+    """A text to send, a doubled slash at its start already made one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A text that looks like a command and is none: a sentence for the person."""
+
+    sentence: str
+
+
+Meaning: TypeAlias = Command | Literally | Mistake
+
+
+def word_at(line: str, column: int, row: int = 0) -> Word | None:
+    """The word before the cursor that a popup can complete; commands only stand at the start of row 0.
+
+    Its query ends at the cursor; the word itself goes on to the next space.
+    """
+    before = line[:column]
+    tail = _WORD_END.match(line, column)
+    end = tail.end() if tail else column
+    if row == 0 and (found := _COMMAND.match(before)):
+        return Word("command", 0, end, found[1])
+    if found := _PATH.search(before):
+        quoted = found[1] is not None
+        return Word("path", found.start(), column if quoted else end, found[1] if quoted else found[2])
+    return None
+
+
+def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
+    """What sending a text means: ``/name argument`` is a command, ``//`` begins a text with one slash.
+
+    ``/etc/fstab`` has no command's shape and is only text; without any commands everything is.
+    """
+    if not items:
+        return Literally(text)
+    if text.startswith("//"):
+        return Literally(text[1:])
+    found = _COMMAND_LINE.fullmatch(text)
+    if found is None and text.strip() != "/":
+        return Literally(text)
+    name, argument = (found[1], (found[2] or "").strip()) if found else ("", "")
+    item = next((item for item in items if item.name == name), None)
+    if item is None:
+        return Mistake(f"There is no command /{name}. To send a text that begins with a slash, begin it with two.")
+    if argument and item.argument is None:
+        return Mistake(f"/{name} takes nothing behind it. To send this as a text, begin it with two slashes.")
+    return Command(name, argument)
+
+
+def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:
+    """The commands that fit, best first; all of them, in their own order, for an empty query."""
+    return _ranked(query, [(item.name, item) for item in items])
+
+
+def paths_for(query: str, paths: Iterable[str]) -> list[tuple[str, Match]]:
+    """The paths that fit, best first."""
+    return _ranked(query, [(path, path) for path in paths])
+
+
+def fuzzy(query: str, candidate: str) -> Match | None:
+    """Whether all characters of ``query`` come in ``candidate`` in this order, whatever their case.
+
+    Starts of words, runs of neighbours and a file's own name (behind the last ``/``) count more, gaps count less.
+    """
+    if not query:
+        return Match(0, ())
+    needle, hay = _folded(query), _folded(candidate)
+    name = candidate.rstrip("/").rfind("/") + 1
+    best: Match | None = None
+    # Two looks: at the name alone, where people mean the query to be, and at the whole path.
+    for begin in {name, 0}:
+        positions = _tightest(needle, hay, begin)
+        if positions is None:
+            continue
+        score = _score(positions, candidate, name)
+        if best is None or score > best.score:
+            best = Match(score, positions)
+    return best
+
+
+def _ranked(query: str, candidates: Sequence[tuple[str, _T]]) -> list[tuple[_T, Match]]:
+    found = [
+        (match, len(label), index, thing)
+        for index, (label, thing) in enumerate(candidates)
+        if (match := fuzzy(query, label)) is not None
+    ]
+    if query:
+        found.sort(key=lambda entry: (-entry[0].score, entry[1], entry[2]))
+    return [(thing, match) for match, _, _, thing in found]
+
+
+def _folded(text: str) -> str:
+    lower = text.lower()
+    # A few characters fold to two, and positions must stay those of the original.
+    return lower if len(lower) == len(text) else text
+
+
+def _tightest(needle: str, hay: str, begin: int) -> tuple[int, ...] | None:
+    """Positions of the needle's characters: the first end that can be reached, then back from it, keeping close."""
+    at = begin - 1
+    for char in needle:
+        at = hay.find(char, at + 1)
+        if at < 0:
+            return None
+    positions = [at]
+    for char in reversed(needle[:-1]):
+        at = hay.rfind(char, begin, at)
+        positions.append(at)
+    return tuple(reversed(positions))
+
+
+def _score(positions: Sequence[int], candidate: str, name: int) -> int:
+    score, previous = 0, None
+    for at in positions:
+        score += MATCH
+        if previous is not None and at == previous + 1:
+            score += CONSECUTIVE
+        elif at == name:
+            score += NAME_START
+        elif at == 0 or candidate[at - 1] in _SEPARATORS or (candidate[at].isupper() and candidate[at - 1].islower()):
+            score += WORD_START
+        elif previous is not None:
+            score -= min(GAP * (at - previous - 1), MATCH)
+        previous = at
+    return score

@@ -1,0 +1,155 @@
+"""Ways to reach a model: our own server process, which must be started and watched, or somebody else's server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from localqwen.device_memory import DeviceMemory
+from localqwen.errors import LocalqwenError, ServerError, ServerGoneError
+from localqwen.events import AnswerEvent, LoadEvent, Ready
+from localqwen.params import ChatMessage, SamplingParams
+from localqwen.serve_options import ServeOptions
+
+if TYPE_CHECKING:
+    from localqwen.client import Endpoint
+    from localqwen.supervisor import Supervisor
+
+
+class AnswerClient(Protocol):
+    """What the app needs of :class:`localqwen.client.Client`."""
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        params: SamplingParams = ...,
+        model: str | None = ...,
+        *,
+        resume: bool = ...,
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of one answer, or of the rest of one."""
+        ...
+
+    async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
+        """How many tokens that is; ``None`` where nobody knows."""
+        ...
+
+    async def memory(self) -> tuple[DeviceMemory, ...]:
+        """How full the model's devices are; nothing where nobody knows."""
+        ...
+
+
+class Listener(Protocol):
+    """Whom a connection tells what happens to it."""
+
+    def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
+        """The model is loading, or ready for questions through ``client``."""
+
+    def lost(self) -> None:
+        """The server has gone; why is being found out."""
+
+
+class Connection(Protocol):
+    """One way to reach a model."""
+
+    @property
+    def name(self) -> str:
+        """The model or the address, until the server tells its own name."""
+        ...
+
+    @property
+    def address(self) -> str | None:
+        """Where what is typed goes to; ``None`` when it stays on this machine."""
+        ...
+
+    async def live(self, listener: Listener) -> str:
+        """Connect, tell what happens, and return only when the server has gone: the reason, as a sentence.
+
+        Cancelled, it leaves the server, and one that only loads for us gives up.
+        """
+        ...
+
+
+class LocalServer:
+    """Our own server process. The attached connection keeps it alive and tells when it dies."""
+
+    address = None
+
+    def __init__(self, model: Path, name: str, options: ServeOptions | None = None) -> None:
+        """``model`` is a GGUF file."""
+        self.name = name
+        self.model = model
+        self.options = options
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def live(self, listener: Listener) -> str:
+        """Start the process or join a running one, and stay attached."""
+        # The HTTP library takes a fifth of the time to the first paint, and is needed only now.
+        await asyncio.to_thread(import_module, "localqwen.supervisor")
+        from localqwen.client import Client
+        from localqwen.supervisor import Supervisor
+
+        supervisor = Supervisor(self.model, self.options, self.name)
+        heard = False
+        for _ in range(2):  # a server that we joined may have been about to leave
+            async with Client(await self._started(supervisor)) as client:
+                try:
+                    async with aclosing(client.attach()) as events:
+                        async for event in events:
+                            heard = True
+                            listener.loaded(client, event)
+                except ServerGoneError:
+                    pass  # its exit status tells more
+                except ServerError as error:
+                    return str(error)  # a server that says why it cannot load knows better
+            if heard:
+                break
+        listener.lost()
+        return await asyncio.to_thread(supervisor.failure)
+
+    async def _started(self, supervisor: Supervisor) -> Endpoint:
+        starting = asyncio.ensure_future(supervisor.start())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on, and a process that nobody ever attaches to would load its model and wait a minute.
+            task = asyncio.ensure_future(_let_go(starting))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            raise
+
+
+class RemoteServer:
+    """Any OpenAI-compatible server; there is nothing to start and nothing to watch."""
+
+    def __init__(self, endpoint: Endpoint, model: str | None = None) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.name = model or endpoint.url
+        self.address = endpoint.url
+
+    async def live(self, listener: Listener) -> str:
+        """Ask which models there are; the connection is then considered good until an answer fails."""
+        from localqwen.client import Client
+
+        async with Client(self.endpoint) as client:
+            offered = {one.name: one for one in await client.offered()}
+            model = self.model or next(iter(offered), None)
+            if model is None:
+                return f"{self.endpoint.url} offers no model: start one there, or name it."
+            listener.loaded(client, Ready(model, offered[model].window if model in offered else 0))
+            await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+async def _let_go(starting: asyncio.Future[Endpoint]) -> None:
+    """Attach to a server and leave it: one that still loads then ends, others need it or wait for nobody."""
+    from localqwen.client import Client
+
+    with suppress(LocalqwenError):
+        async with Client(await starting) as client, aclosing(client.attach()) as events:
+            await anext(events, None)

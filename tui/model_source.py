@@ -1,0 +1,130 @@
+"""Where the model list comes from: this machine's files and devices, or a server's list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from localqwen import catalog, library
+from localqwen.events import Planned
+from localqwen.serve_options import ServeOptions
+from tui.connections import Connection, LocalServer, RemoteServer
+from tui.model_list import Machine, ModelRow, rows
+
+LOOK_SECONDS = 60.0  # the first look at a new device measures it
+
+
+class ModelSource(Protocol):
+    """Models to choose from, and the way to each."""
+
+    async def listed(self) -> list[ModelRow]:
+        """What there is, at once. Raises :class:`localqwen.errors.LocalqwenError`."""
+        ...
+
+    async def judged(self) -> list[ModelRow]:
+        """The same with what fits here, which may take a second or two."""
+        ...
+
+    def connection(self, row: ModelRow) -> Connection:
+        """The way to a model that can be opened."""
+        ...
+
+
+def source_for(connection: Connection, planned: Planned | None = None) -> ModelSource:
+    """The models that can take the place of the one behind ``connection``, which is loaded as ``planned``."""
+    if isinstance(connection, RemoteServer):
+        return RemoteModels(connection)
+    options = connection.options if isinstance(connection, LocalServer) else None
+    return LocalModels(options, _taken(planned))
+
+
+class LocalModels:
+    """The models directory and the catalogue."""
+
+    def __init__(self, options: ServeOptions | None = None, taken: Mapping[str, int] | None = None) -> None:
+        """``options`` are for the next server; ``taken`` is what the present one gives back of each device."""
+        self._options = options
+        self._taken = dict(taken or {})
+
+    async def listed(self) -> list[ModelRow]:
+        """See :class:`ModelSource`."""
+        return await asyncio.to_thread(self._rows, None)
+
+    async def judged(self) -> list[ModelRow]:
+        """See :class:`ModelSource`."""
+        machine = await look_at_machine()
+        if machine is not None:
+            machine = machine.with_back(self._taken)
+        return await asyncio.to_thread(self._rows, machine)
+
+    def connection(self, row: ModelRow) -> Connection:
+        """See :class:`ModelSource`. A draft model that was pinned belongs to the model that it was pinned for."""
+        assert row.path is not None
+        options = replace(self._options, draft=None) if self._options is not None else None
+        return LocalServer(row.path, row.name, options)
+
+    def _rows(self, machine: Machine | None) -> list[ModelRow]:
+        return rows(library.installed_models(), catalog.cards().values(), machine)
+
+
+class RemoteModels:
+    """What a server offers."""
+
+    def __init__(self, connection: RemoteServer) -> None:
+        self._endpoint = connection.endpoint
+
+    async def listed(self) -> list[ModelRow]:
+        """See :class:`ModelSource`."""
+        from localqwen.client import Client
+
+        async with Client(self._endpoint) as client:
+            return [
+                ModelRow(model.name, window=model.window, longest=model.window, is_remote=True)
+                for model in await client.offered()
+            ]
+
+    async def judged(self) -> list[ModelRow]:
+        """Whether a model fits is the server's matter."""
+        return await self.listed()
+
+    def connection(self, row: ModelRow) -> Connection:
+        """See :class:`ModelSource`."""
+        return RemoteServer(self._endpoint, row.name)
+
+
+async def look_at_machine() -> Machine | None:
+    """The memory that is free now, as `localqwen devices` tells it in a process of its own; ``None`` if it cannot."""
+    command = [sys.executable, "-P", "-m", "localqwen", "devices", "--json"]
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=nothing)
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            output, _ = await process.communicate()
+        return read_machine(output)
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def read_machine(output: bytes) -> Machine | None:
+    """What `localqwen devices --json` has printed. Pure."""
+    try:
+        devices = [(str(one["name"]), str(one["kind"]), int(one["free"])) for one in json.loads(output)]
+    except (ValueError, LookupError, TypeError):
+        return None
+    cards = tuple((name, free) for name, kind, free in devices if kind != "cpu")
+    return Machine(sum(free for _, kind, free in devices if kind == "cpu"), cards)
+
+
+def _taken(planned: Planned | None) -> dict[str, int]:
+    if planned is None:
+        return {}
+    real = dict(planned.taken)
+    return {share.device: real.get(share.device, share.used) for share in planned.plan.shares}

@@ -1,0 +1,86 @@
+"""A terminal as lines: what is typed, line by line, and text that goes out; no cursor is ever moved."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import Protocol
+
+from tui.sanitize import SafeText
+
+READ_BYTES = 65536
+
+
+class Interrupt:
+    """Somebody pressed Ctrl+C."""
+
+
+class Terminal(Protocol):
+    """What the plain chat needs of a terminal."""
+
+    def say(self, text: SafeText) -> None:
+        """Write a text; line breaks are in it."""
+        ...
+
+    async def read(self) -> str | Interrupt | None:
+        """The next line without its end, or that Ctrl+C was pressed; ``None`` when no more comes."""
+        ...
+
+
+class StandardTerminal:
+    """Standard input and output, within a running event loop. Use it as ``with StandardTerminal() as terminal``.
+
+    The terminal's driver edits and echoes the lines, which is what screen readers know best.
+    """
+
+    def __init__(self) -> None:
+        self._input = sys.stdin.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._read: deque[str | Interrupt | None] = deque()
+        self._partial = b""
+        self._news = asyncio.Event()
+        self._encoding = sys.stdout.encoding or "utf-8"
+
+    def __enter__(self) -> StandardTerminal:
+        self._loop.add_reader(self._input, self._on_input)
+        self._loop.add_signal_handler(signal.SIGINT, self._put, Interrupt())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.remove_reader(self._input)
+        self._loop.remove_signal_handler(signal.SIGINT)
+
+    def say(self, text: SafeText) -> None:
+        """Write at once; what the terminal's character set lacks becomes a question mark."""
+        with suppress(BrokenPipeError):
+            sys.stdout.buffer.write(text.encode(self._encoding, "replace"))
+            sys.stdout.buffer.flush()
+
+    async def read(self) -> str | Interrupt | None:
+        """See :class:`Terminal`. May be cancelled without losing a line."""
+        while not self._read:
+            self._news.clear()
+            await self._news.wait()
+        return self._read.popleft()
+
+    def _on_input(self) -> None:
+        try:
+            data = os.read(self._input, READ_BYTES)
+        except OSError:  # the terminal is gone
+            data = b""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._put(line.decode("utf-8", "replace").removesuffix("\r"))
+        if not data:
+            self._loop.remove_reader(self._input)
+            if self._partial:
+                self._put(self._partial.decode("utf-8", "replace"))
+            self._put(None)
+
+    def _put(self, item: str | Interrupt | None) -> None:
+        self._read.append(item)
+        self._news.set()

@@ -1,0 +1,214 @@
+"""Settings, with a look at the theme before it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input, Label, Select, Static, TextArea
+
+from localqwen import paths
+from localqwen.errors import LocalqwenError
+from localqwen.settings import Settings, Value, check, options
+from tui.sanitize import safe, safe_line
+from tui.theme import theme_names
+
+LONG_TEXTS = {"system_prompt"}
+TITLES = {"view": "View", "composer": "Composer", "chat": "New conversations", "sampling": "Sampling of answers"}
+
+
+class SettingsScreen(ModalScreen[Settings | None]):
+    """Every setting as a line. Dismissed with what was kept, or ``None``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel", show=False),
+        Binding("ctrl+s", "keep", "Save", show=False, priority=True),
+    ]
+
+    DEFAULT_CSS = """
+    SettingsScreen {
+        align: center middle;
+        background: $background 60%;
+
+        & > #settings {
+            width: 100;
+            max-width: 95%;
+            height: 90%;
+            padding: 1 2 0 2;
+            background: $surface;
+            border: round $primary 60%;
+        }
+
+        #settings-lines {
+            height: 1fr;
+        }
+
+        #settings-head {
+            text-style: bold;
+        }
+
+        .settings-title {
+            text-style: bold;
+            padding: 1 0 0 0;
+        }
+
+        .setting {
+            height: auto;
+            padding: 0 0 0 1;
+        }
+
+        .setting > Label {
+            width: 24;
+        }
+
+        .setting > Vertical {
+            height: auto;
+        }
+
+        .setting-doc {
+            color: $foreground 60%;
+            padding-bottom: 1;
+        }
+
+        TextArea {
+            height: 5;
+        }
+
+        #settings-note {
+            height: 3;
+            padding-top: 1;
+            color: $foreground 70%;
+        }
+
+        #settings-note.-wrong {
+            color: $error;
+            text-style: bold;
+        }
+    }
+    """
+
+    def __init__(self, settings: Settings, path: Path | None = None) -> None:
+        """``settings`` are the present ones; what is kept goes to ``path``, by default to the person's file."""
+        super().__init__()
+        self._settings = settings
+        self._path = path or paths.settings_path()
+        self._theme_before = ""
+
+    def compose(self) -> ComposeResult:
+        """A widget for each setting, by table."""
+        with Vertical(id="settings"):
+            yield Static("Settings", id="settings-head")
+            with VerticalScroll(id="settings-lines"):
+                table = ""
+                for option in options():
+                    if option.metadata["table"] != table:
+                        table = option.metadata["table"]
+                        yield Static(TITLES[table], classes="settings-title")
+                    with Horizontal(classes="setting"):
+                        yield Label(option.name.replace("_", " "))
+                        with Vertical():
+                            yield self._editor(option)
+                            yield Static(option.metadata["doc"], classes="setting-doc", markup=False)
+            yield Static(
+                safe_line(f"Ctrl+S saves to {self._path}, Esc leaves all as it was."), id="settings-note", markup=False
+            )
+
+    def on_mount(self) -> None:
+        """Remember what the preview changes."""
+        self._theme_before = self.app.theme
+
+    def _editor(self, option: Field[Any]) -> Widget:
+        value = getattr(self._settings, option.name)
+        name = f"setting-{option.name}"
+        if option.name == "theme":
+            names = theme_names(self.app.available_themes)
+            shown = self.app.theme if self.app.theme in names else names[0]
+            return Select([(one, one) for one in names], value=shown, allow_blank=False, id=name, compact=True)
+        if option.metadata["choices"]:
+            choices = [(one, one) for one in option.metadata["choices"]]
+            return Select(choices, value=value, allow_blank=False, id=name, compact=True)
+        if isinstance(option.default, bool):
+            # A switch tells its state by colour alone.
+            return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
+        if option.name in LONG_TEXTS:
+            return TextArea(safe(value), id=name, tab_behavior="focus", show_line_numbers=False)
+        text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        return Input(
+            safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True
+        )
+
+    def on_select_changed(self, event: Select.Changed) -> None:
+        """Show a theme at once."""
+        event.stop()
+        if event.select.id == "setting-theme" and isinstance(event.value, str) and event.value != self.app.theme:
+            self.app.theme = event.value
+
+    def action_leave(self) -> None:
+        """Leave all as it was."""
+        self.app.theme = self._theme_before
+        self.dismiss(None)
+
+    def action_keep(self) -> None:
+        """Keep what is chosen, unless something is wrong with it."""
+        chosen: dict[str, Value] = {}
+        for option, value in self._values():
+            problem = None if value is None and option.default is None else check(option, value)
+            if problem is not None:
+                self._note(f"{option.name.replace('_', ' ')} {problem}.", wrong=True)
+                self.query_one(f"#setting-{option.name}").focus()
+                return
+            chosen[option.name] = value
+        self._save(Settings(**cast("dict[str, Any]", chosen), keys=self._settings.keys))
+
+    @work(exclusive=True, group="settings")
+    async def _save(self, settings: Settings) -> None:
+        from localqwen.settings_file import save
+
+        try:
+            await asyncio.to_thread(save, self._path, settings)
+        except LocalqwenError as error:
+            self._note(str(error), wrong=True)
+        else:
+            self.dismiss(settings)
+
+    def _note(self, text: str, *, wrong: bool) -> None:
+        note = self.query_one("#settings-note", Static)
+        note.set_class(wrong, "-wrong")
+        note.update(safe_line(text))
+
+    def _values(self) -> Iterator[tuple[Field[Any], Value]]:
+        for option in options():
+            widget = self.query_one(f"#setting-{option.name}")
+            match widget:
+                case Select():
+                    yield option, cast("Value", widget.value)
+                case TextArea():
+                    yield option, widget.text
+                case Input():
+                    yield option, _typed(option, widget.value.strip())
+                case _:
+                    raise AssertionError(option.name)
+
+
+def _typed(option: Field[Any], text: str) -> Value:
+    """What was typed, as the setting's kind; left as text where it is none, which the check then says."""
+    kind = str(option.type)
+    if option.default is None and not text:
+        return None
+    try:
+        if kind.startswith("int"):
+            return int(text)
+        if kind.startswith("float"):
+            return float(text)
+    except ValueError:
+        pass
+    return text

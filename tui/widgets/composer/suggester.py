@@ -1,0 +1,184 @@
+"""What the popup offers for the word at the cursor, and what accepting it does.
+
+Files are looked for in a thread, one look at a time, so that no key waits for a slow disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Protocol, TypeAlias
+
+from localqwen.chats.attachment import Attachment
+from tui.attachments import AttachmentError, Files, read_attachment
+from tui.completion import SlashItem, Word, commands_for, word_at
+from tui.sanitize import SafeText, safe_cells, safe_line
+from tui.widgets.completions import Completions, Suggestion
+from tui.widgets.composer.area import Area
+
+MOST_SUGGESTIONS = 50
+# A key that accepts waits so long for what it accepts; other keys never wait.
+PATIENCE_SECONDS = 1.0
+READ_SECONDS = 5.0
+
+Choice: TypeAlias = SlashItem | str
+
+
+class Host(Protocol):
+    """What the composer does with what is accepted."""
+
+    def attach(self, attachment: Attachment) -> None:
+        """Add a file."""
+        ...
+
+    def run_command(self, name: str, argument: str) -> None:
+        """Tell the app."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Tell the person what went wrong."""
+        ...
+
+
+class Suggester:
+    """Follows the word at the cursor."""
+
+    def __init__(
+        self,
+        host: Host,
+        area: Area,
+        popup: Completions,
+        files: Files,
+        start: Callable[[Coroutine[object, object, None]], object],
+    ) -> None:
+        """``start`` runs a coroutine beside the keys."""
+        self.commands: Sequence[SlashItem] = ()
+        self._host = host
+        self._area = area
+        self._popup = popup
+        self._files = files
+        self._start = start
+        self._word: Word | None = None
+        self._row = 0
+        self._choices: Sequence[Choice] = ()
+        self._dismissed: tuple[int, int] | None = None
+        self._is_settled = asyncio.Event()
+        self._is_settled.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the popup is shown."""
+        return self._popup.is_open
+
+    def follow(self) -> None:
+        """Look at the word at the cursor; another one brings other suggestions."""
+        word, row = self._word_at_cursor()
+        if word is None:
+            self.close()
+            self._dismissed = None
+        elif (row, word.start) != self._dismissed and (word, row) != (self._word, self._row):
+            self._word, self._row = word, row
+            if word.kind == "command":
+                self._show_commands(word)
+            elif self._is_settled.is_set():
+                self._is_settled.clear()
+                self._start(self._look_for_files())
+
+    def close(self) -> None:
+        """Offer nothing until the word is another one."""
+        self._word, self._choices = None, ()
+        self._popup.show(())
+
+    def dismiss(self) -> None:
+        """Close the popup and let it stay closed for the word at the cursor: it was put there, or is right as it is."""
+        word, row = self._word_at_cursor()
+        self._dismissed = None if word is None else (row, word.start)
+        self.close()
+
+    def move(self, step: int) -> None:
+        """Choose another row."""
+        self._popup.move(step)
+
+    async def accept(self, *, run: bool) -> bool:
+        """Put what is chosen in the word's place; with ``run`` a command without an argument is run at once.
+
+        ``False`` when nothing is offered.
+        """
+        choice = await self._choice()
+        word, row = self._word, self._row
+        if choice is None or word is None:
+            return False
+        match choice:
+            case SlashItem(name, _, None) if run:
+                self._put(word, row, "")
+                self._area.drop_blank_start()
+                self.close()
+                self._host.run_command(name, "")
+            case SlashItem(name, _, argument):
+                self._put(word, row, f"/{name} " if argument else f"/{name}")
+                self.dismiss()
+            case str(path) if path.endswith("/"):
+                self._put(word, row, f'@"{path}' if " " in path else f"@{path}")
+            case path:
+                await self._attach(word, row, path)
+        return True
+
+    async def _choice(self) -> Choice | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._is_settled.wait()
+        return self._choices[self._popup.index] if self._choices else None
+
+    async def _attach(self, word: Word, row: int, path: str) -> None:
+        self.dismiss()
+        document = self._area.document
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                attachment = await asyncio.to_thread(read_attachment, path, self._files.base)
+        except AttachmentError as error:
+            self._host.say(str(error))
+        except TimeoutError:
+            self._host.say(f"{safe_line(path)} could not be read within {READ_SECONDS:.0f} seconds.")
+        else:
+            # Another conversation's draft may have come meanwhile: the file is not for that.
+            if self._area.document is document:
+                self._put(word, row, "")
+                self._host.attach(attachment)
+
+    def _put(self, word: Word, row: int, text: str) -> None:
+        line = self._area.document.get_line(row)
+        end = word.end
+        if not text and line[: word.start][-1:] in {"", " "} and line[end : end + 1] == " ":
+            end += 1
+        self._area.replace(text, (row, word.start), (row, end), maintain_selection_offset=False)
+
+    def _word_at_cursor(self) -> tuple[Word | None, int]:
+        row, column = self._area.cursor_location
+        if not self._area.selection.is_empty:
+            return None, row
+        return word_at(self._area.document.get_line(row), column, row), row
+
+    def _show_commands(self, word: Word) -> None:
+        found = commands_for(word.query, self.commands)
+        self._choices = [item for item, _ in found]
+        self._popup.show([_command_row(item, match.positions) for item, match in found])
+
+    async def _look_for_files(self) -> None:
+        # Keys come faster than looks are done: only the last word is looked for then.
+        done: Word | None = None
+        try:
+            while (word := self._word) is not None and word.kind == "path" and word != done:
+                found = await asyncio.to_thread(self._files.find, word.query, MOST_SUGGESTIONS)
+                done = word
+                if word == self._word:
+                    self._choices = [path for path, _ in found]
+                    self._popup.show([Suggestion(safe_cells(path), match.positions) for path, match in found])
+        finally:
+            self._is_settled.set()
+
+
+def _command_row(item: SlashItem, positions: tuple[int, ...]) -> Suggestion:
+    argument = f" {safe_line(item.argument)}" if item.argument else ""
+    label = SafeText(f"/{safe_line(item.name)}{argument}")
+    return Suggestion(label, tuple(at + 1 for at in positions), safe_line(item.help))

@@ -1,0 +1,286 @@
+"""Entries as a widget: paints the lines in view, follows the end, and keeps the reader's place."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from time import monotonic, perf_counter, thread_time
+
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.widget import Widget
+
+from tui.widgets.transcript.base import Entry, Look
+from tui.widgets.transcript.document import Document
+from tui.widgets.transcript.pacing import Pacer
+from tui.widgets.transcript.paint import Highlighter, Overlays, Painter
+from tui.widgets.transcript.styles import Styles
+
+# Exact heights, hits and colours are found in slices this long, so that a key never waits for more than one of them.
+SLICE_SECONDS = 0.006
+SLICE_EVERY_SECONDS = 0.010
+# New heights move everything in view, which is painted again then.
+HEIGHTS_EVERY_SECONDS = 0.3
+
+
+class LineView(ScrollView):
+    """Entries one below another. It stays at the end while text arrives, unless the reader has scrolled up."""
+
+    DEFAULT_CSS = """
+    LineView {
+        height: 1fr;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        super().__init__(id=id)
+        self._document = Document()
+        self._painter = Painter(self._document)
+        self._highlighter = Highlighter()
+        self._settling = False
+        self._heights_at = 0.0
+        self._is_frozen = False
+        self._pacer = Pacer()
+        self._changed: list[Entry] = []
+        self._frame: Timer | None = None
+        self._worker: Timer | None = None
+        self.following = True
+
+    # -- content ---------------------------------------------------------------------------------------------------
+
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Show other entries, from their end."""
+        self.screen.clear_selection()
+        self._document.replace(entries)
+        self._is_frozen = False
+        self.following = True
+        self._settle()
+        self._work_later()
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry and go to the end: something was just said."""
+        self._document.append(entry)
+        self.following = True
+        self._settle()
+
+    def drop_last(self, count: int) -> None:
+        """Take the last entries away."""
+        for _ in range(count):
+            self._document.drop_last()
+        self._settle()
+
+    def entry_changed(self, entry: Entry) -> None:
+        """Show, soon, an entry whose content has changed: at most thirty times a second, and seldomer if it is dear."""
+        if entry not in self._changed:
+            self._changed.append(entry)
+        wait = self._pacer.wait(monotonic(), entry.unpainted)
+        if wait <= 0:
+            self._show_changed()
+        elif self._frame is None:
+            self._frame = self.set_timer(wait, self._show_changed)
+
+    def _show_changed(self) -> None:
+        if self._frame is not None:
+            self._frame.stop()
+            self._frame = None
+        self._pacer.begin(monotonic())
+        begin = thread_time()
+        for entry in self._changed:
+            self._lay_out(entry)
+        self._changed.clear()
+        # What the screen needs for painting belongs to the cost.
+        self.call_after_refresh(lambda: self._pacer.end(thread_time() - begin))
+
+    def _lay_out(self, entry: Entry) -> None:
+        document = self._document
+        index = document.index(entry)
+        if index is None or document.look is None:
+            return
+        grew = document.measure(index)
+        if grew:
+            self._settle(repaint=False)
+        # Only what has changed is painted; Textual paints everything anyway where this has scrolled.
+        top, height = round(self.scroll_y), self.size.height
+        first = max(document.top(index) + entry.changed_from, top)
+        last = top + height if grew else min(document.top(index + 1), top + height)
+        if first < last:
+            self.refresh_lines(first, last - first)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the scroll bar is exact: no entry's height is an estimate any more."""
+        return self._document.is_exact
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do: text is shown, heights are exact, code is coloured, a search has ended."""
+        return self._worker is None and not self._changed
+
+    # -- layout ----------------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Follow the theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _theme: self._new_look())
+
+    def on_resize(self) -> None:
+        """Lay out for another width, keeping the reader's place."""
+        look = self._document.look
+        if look is None or look.width != self._text_area_width:
+            self._new_look()
+        else:
+            self._settle()
+
+    @property
+    def _text_area_width(self) -> int:
+        return self.scrollable_content_region.width
+
+    def _new_look(self) -> None:
+        if not self._text_area_width:
+            return
+        document = self._document
+        place = self._place()
+        if document.look is None or document.look.width != self._text_area_width:
+            # A selection is a range of lines, and they are others now.
+            self.screen.clear_selection()
+        document.set_look(Look(self._text_area_width, Styles.from_theme(self.app.theme_variables)))
+        if place is not None and not self.following:
+            index, fraction = place
+            document.measure(index)
+            top = document.top(index)
+            self._set_extent()
+            self._scroll_now(top + round(fraction * (document.top(index + 1) - top)))
+        self._settle()
+        self._work_later()
+
+    def _place(self) -> tuple[int, float] | None:
+        """The entry at the top of the view, and how far into it the view begins."""
+        document = self._document
+        if document.look is None or not document.entries:
+            return None
+        y = round(self.scroll_y)
+        index = document.at(y)
+        top = document.top(index)
+        return index, (y - top) / max(1, document.top(index + 1) - top)
+
+    def _settle(self, *, repaint: bool = True) -> None:
+        """Measure what is in view, keep the reader's place while heights change, and repaint."""
+        document = self._document
+        if document.look is None or self._settling:
+            return
+        self._settling = True
+        try:
+            height = self.scrollable_content_region.height
+            while True:
+                self._set_extent()
+                if self.following:
+                    self._scroll_now(self.max_scroll_y)
+                top = round(self.scroll_y)
+                if not document.entries:
+                    break
+                first, last = document.at(top), document.at(top + height)
+                unmeasured = [i for i in range(last, first - 1, -1) if document.is_estimate(i)]
+                if not unmeasured:
+                    break
+                self._measure(unmeasured[0])
+        finally:
+            self._settling = False
+        if repaint:
+            self.refresh()
+
+    def _measure(self, index: int) -> None:
+        above = self._document.top(index) < round(self.scroll_y)
+        change = self._document.measure(index)
+        if change:
+            self._set_extent()
+            if above and not self.following:
+                self._scroll_now(self.scroll_y + change)
+
+    def _set_extent(self) -> None:
+        size = Size(self._text_area_width, self._document.height)
+        if size != self.virtual_size:
+            # The scroll bar is always there, so a new height moves no widget: Textual need not lay out the screen.
+            self.set_reactive(Widget.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+
+    def _scroll_now(self, y: float) -> None:
+        if y != self.scroll_y:
+            self.scroll_to(y=y, animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Measure what comes into view, and remember whether the reader left the end."""
+        super().watch_scroll_y(old_value, new_value)
+        if not self._settling:
+            self.following = round(new_value) >= self.max_scroll_y
+            self._settle()
+
+    # -- work in slices --------------------------------------------------------------------------------------------
+
+    def _work_later(self) -> None:
+        if self._worker is None:
+            self._worker = self.set_interval(SLICE_EVERY_SECONDS, self._work)
+
+    def _work(self) -> None:
+        end = perf_counter() + SLICE_SECONDS
+        if self._highlighter.work(end):
+            self.refresh()
+        # A selection is a range of lines: let them be until it is gone.
+        measuring = not self._document.is_exact and self.text_selection is None
+        if measuring:
+            is_left = True
+            while is_left and perf_counter() < end:
+                is_left = self._document.find_height()
+            if not is_left or monotonic() - self._heights_at > HEIGHTS_EVERY_SECONDS:
+                self._take_heights()
+        is_busy = self._more_work(end)
+        if self._document.is_exact and not is_busy and not self._highlighter.is_busy and self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+            self._spare_the_collector()
+
+    def _take_heights(self) -> None:
+        """Let heights count that were found, and keep what is in view where it is."""
+        document = self._document
+        self._heights_at = monotonic()
+        top = round(self.scroll_y)
+        index = document.at(top)
+        offset = top - document.top(index)
+        document.take_heights()
+        self._set_extent()
+        if not self.following:
+            self._scroll_now(document.top(index) + offset)
+        self._settle(repaint=False)
+
+    def _spare_the_collector(self) -> None:
+        # A full collection walks over all objects and stops everything for 50 ms and more. What is there now mostly
+        # stays, and nothing of the transcript needs the collector: it has no cycles.
+        if not self._is_frozen:
+            self._is_frozen = True
+            gc.collect(1)
+            gc.freeze()
+
+    def _more_work(self, deadline: float) -> bool:
+        """Other work until ``deadline``; says whether there is more of it."""
+        return False
+
+    # -- painting --------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the view."""
+        look = self._document.look
+        if look is None:
+            return Strip.blank(self.size.width, self.rich_style)
+        y += round(self.scroll_y)
+        line = self._document.line(y)
+        if line is not None and self._highlighter.wants(line):
+            self._work_later()
+        return self._painter.paint(line, y, self._overlays(y))
+
+    def _overlays(self, y: int) -> Overlays:
+        """What is painted over a line."""
+        selection = self.text_selection
+        return Overlays(selection.get_span(y) if selection is not None else None)
