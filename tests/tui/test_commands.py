@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from tui.commands import COMMANDS, key_label
+
+# The same bytes as Enter, Tab, Backspace and Esc where the terminal has no Kitty protocol.
+AMBIGUOUS = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket"}
+
+
+def test_no_two_commands_share_an_id_a_name_or_a_key() -> None:
+    keys = [key for command in COMMANDS for key in command.keys.split(",") if key]
+    for values in ([command.id for command in COMMANDS], [command.name for command in COMMANDS], keys):
+        assert len(values) == len(set(values))
+
+
+def test_no_key_is_another_one_in_disguise() -> None:
+    assert not {key for command in COMMANDS for key in command.keys.split(",")} & AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("keys", "label"), [("ctrl+o", "Ctrl+O"), ("escape", "Esc"), ("f2,ctrl+home", "F2, Ctrl+Home"), ("", "")]
+)
+def test_keys_are_written_as_people_read_them(keys: str, label: str) -> None:
+    assert key_label(keys) == label
