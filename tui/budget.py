@@ -1,0 +1,70 @@
+"""How much of the context a draft would take, counted by the model's own tokenizer where there is one to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localqwen.chats.attachment import content_of
+from localqwen.chats.session import Conversation
+from localqwen.chats.tree import history
+from localqwen.events import Ready
+from localqwen.token_count import TokenCount
+from tui.attachments import Outgoing
+from tui.backend import Backend
+
+# Shorter attachments are counted at every look, longer ones once.
+MOST_COUNTED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens of the draft, of each attachment, and what is left for the draft; ``None`` where it is unknown."""
+
+    draft: int | None
+    left: int | None
+    attachments: tuple[int | None, ...]
+    is_estimate: bool
+
+
+class Budget:
+    """Counts, and remembers what it counted: an attachment of 1 MiB takes the tokenizer half a second."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._counted: dict[tuple[str, object], TokenCount] = {}
+
+    async def look(self, conversation: Conversation, outgoing: Outgoing) -> Spent | None:
+        """What the draft takes; ``None`` when there is none and the context is as good as empty."""
+        if outgoing.is_empty and not conversation.path:
+            return Spent(None, None, (), is_estimate=False)
+        files = [await self._count(content_of("", [one])) for one in outgoing.attachments]
+        typed = await self._count(outgoing.text) if outgoing.text else TokenCount(0, is_exact=True)
+        past = await self._count_history(conversation)
+        counts = [*files, typed, past]
+        state = self._backend.state
+        window = state.context if isinstance(state, Ready) else 0
+        draft = sum(one.tokens for one in (*files, typed))
+        return Spent(
+            draft if not outgoing.is_empty else None,
+            max(0, window - past.tokens) if window else None,
+            tuple(one.tokens for one in files),
+            is_estimate=not all(one.is_exact for one in counts),
+        )
+
+    async def _count_history(self, conversation: Conversation) -> TokenCount:
+        path = conversation.path
+        usage = path[-1].usage if path else None
+        if usage is not None and usage.prompt_tokens:
+            # What the last answer was made from, and the answer itself, were counted when it was made.
+            return TokenCount(usage.prompt_tokens + usage.completion_tokens, is_exact=True)
+        told = history(path, conversation.system)
+        return await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
+
+    async def _count(self, text: str) -> TokenCount:
+        key = text, self._backend.model
+        known = self._counted.get(key)
+        if known is None or not known.is_exact:
+            known = self._counted[key] = await self._backend.count_tokens(text)
+            while len(self._counted) > MOST_COUNTED:
+                del self._counted[next(iter(self._counted))]
+        return known

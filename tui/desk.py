@@ -1,0 +1,347 @@
+"""The conversation that lies open: its transcript, its draft, and the turns that are taken in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from localqwen.chats.answer import Answer
+from localqwen.chats.session import Conversation
+from localqwen.chats.store import Store
+from localqwen.chats.tree import Message
+from localqwen.errors import LocalqwenError
+from localqwen.params import SamplingParams
+from localqwen.settings import Settings
+from tui.attachments import Outgoing
+from tui.backend import Backend
+from tui.budget import Budget
+from tui.presenter import Shown, shown
+from tui.sanitize import SafeText, safe_line
+from tui.turns import Prepare, Turns
+from tui.widgets.composer import Composer
+from tui.widgets.sidebar import Sidebar
+from tui.widgets.status import StatusLine
+from tui.widgets.transcript.view import Transcript
+
+FRAME_SECONDS = 1 / 30
+# Textual paints all that lies between two changes: with the bottom line in each frame that is half of the screen, for
+# figures that nobody reads thirty times a second.
+STATUS_SECONDS = 0.5
+# Times that are left go down while nothing else happens.
+TICK_SECONDS = 1.0
+
+
+class Desk:
+    """Keeps the widgets true to the open conversation, and conversations true to what is typed.
+
+    ``store`` is where conversations are kept; a temporary one has a store of its own, in memory.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[None],
+        store: Store,
+        backend: Backend,
+        params: SamplingParams,
+        settings: Callable[[], Settings],
+    ) -> None:
+        """``params`` were given on the command line; ``settings`` are asked whenever they matter."""
+        self.screen = screen
+        self.store = store
+        self.backend = backend
+        self.settings = settings
+        self.turns = Turns(backend, self.params_of)
+        self.conversation = self.blank()
+        self._params = params
+        self._temporary: Store | None = None
+        self._shown = Shown()
+        self._frame: Timer | None = None
+        self._status_at = 0.0
+        self._title = SafeText("")
+        self._budget = Budget(backend)
+
+    # -- the widgets -----------------------------------------------------------------------------------------------
+
+    @property
+    def transcript(self) -> Transcript:
+        """Where the conversation is read."""
+        return self.screen.query_one(Transcript)
+
+    @property
+    def composer(self) -> Composer:
+        """Where the next message is written."""
+        return self.screen.query_one(Composer)
+
+    @property
+    def sidebar(self) -> Sidebar:
+        """The list of conversations."""
+        return self.screen.query_one(Sidebar)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a screen: workers outlive the widgets when the app ends in another way than Ctrl+Q."""
+        return self.screen.is_running and bool(self.screen.query(Transcript))
+
+    def run(self, work: Callable[[], Coroutine[None, None, Any]], group: str, *, exclusive: bool = False) -> None:
+        """Do something in the background of the screen; ``exclusive`` ends what the group does already."""
+        self.screen.run_worker(work, group=group, exclusive=exclusive)
+
+    def say(self, sentence: SafeText, *, seconds: float = 4) -> None:
+        """Tell something that needs no answer."""
+        self.screen.notify(sentence, timeout=seconds, markup=False)
+
+    def complain(self, error: LocalqwenError) -> None:
+        """Tell what went wrong."""
+        sentence = safe_line(str(error))
+        self.screen.notify(SafeText(sentence[:1].upper() + sentence[1:]), severity="error", timeout=20, markup=False)
+
+    async def trying(self, work: Awaitable[object]) -> bool:
+        """Await something that may fail in words; tell whether it did what it should."""
+        try:
+            await work
+        except LocalqwenError as error:
+            self.complain(error)
+            return False
+        return True
+
+    async def tell_written(self, write: Callable[[], Path]) -> None:
+        """Let a file be written, and tell where it is or what went wrong."""
+        try:
+            path = await asyncio.to_thread(write)
+        except LocalqwenError as error:
+            self.complain(error)
+        else:
+            self.say(safe_line(f"Written to {path}."), seconds=8)
+
+    # -- which conversation ----------------------------------------------------------------------------------------
+
+    def blank(self, *, temporary: bool = False) -> Conversation:
+        """A new conversation."""
+        store = self.store
+        if temporary and not store.is_temporary:
+            if self._temporary is None:
+                self._temporary = Store.temporary()
+            store = self._temporary
+        return Conversation(store, system=self.settings().system_prompt)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether nothing of the open conversation is kept."""
+        return self.conversation.store.is_temporary
+
+    def params_of(self, conversation: Conversation) -> SamplingParams:
+        """How to sample in a conversation: its own wishes, those of the command line, those of the settings."""
+        return overlaid(overlaid(self.settings().sampling, self._params), conversation.params)
+
+    def show(self, conversation: Conversation) -> None:
+        """Lay another conversation open."""
+        self.conversation = conversation
+        composer = self.composer
+        composer.fill(conversation.draft, conversation.draft_attachments)
+        self.show_path()
+        self.list_chats()
+
+    def show_path(self) -> None:
+        """Show the open conversation's messages anew: it is another one, or another branch."""
+        self._shown = shown(self.conversation, self.backend, temporary=self.is_temporary)
+        self.transcript.show(self._shown.entries)
+        self._refresh()
+        self.count_tokens()
+
+    async def open(self, chat_id: int, message_id: int | None = None) -> None:
+        """Lay a stored conversation open, at one of its messages if one is named."""
+        chat = self.conversation.chat
+        if chat is None or chat.id != chat_id or self.is_temporary:
+            if not await self.trying(self.leave()):
+                return
+            try:
+                conversation = self.turns.find(self.store, chat_id) or await Conversation.open(self.store, chat_id)
+            except LocalqwenError as error:
+                self.complain(error)
+                return
+            self.show(conversation)
+        if message_id is not None:
+            if all(message.id != message_id for message in self.conversation.path):
+                if not await self.trying(self.conversation.switch(message_id)):
+                    return
+                self.show_path()
+            self.transcript.go_to(message_id)
+
+    async def leave(self) -> None:
+        """Keep the draft of the conversation that is about to be left."""
+        draft = self.composer.draft
+        await self.conversation.save_draft(draft.text, draft.attachments)
+
+    def list_chats(self) -> None:
+        """Bring the list of conversations up to date."""
+        self.run(self._list_chats, "list", exclusive=True)
+
+    async def _list_chats(self) -> None:
+        chats = await asyncio.to_thread(self.store.chats)
+        current = self.conversation.chat if not self.is_temporary else None
+        if self.is_shown:
+            self.sidebar.show(chats, current.id if current is not None else None)
+
+    # -- drafts ----------------------------------------------------------------------------------------------------
+
+    def keep_draft(self) -> None:
+        """Commit what is typed, in the background."""
+        draft = self.composer.draft
+        self.run(partial(self._keep_draft, self.conversation, draft), "drafts")
+
+    async def _keep_draft(self, conversation: Conversation, draft: Outgoing) -> None:
+        had_chat = conversation.chat is not None
+        await self.trying(conversation.save_draft(draft.text, draft.attachments))
+        # The list shows the drafts of conversations that have nothing else.
+        if had_chat != (conversation.chat is not None) or conversation.tip is None:
+            self.list_chats()
+
+    def count_tokens(self) -> None:
+        """Show how much of the context the draft takes."""
+        self.run(self._count_tokens, "tokens", exclusive=True)
+
+    async def _count_tokens(self) -> None:
+        composer = self.composer
+        said = await self._budget.look(self.conversation, composer.outgoing)
+        if said is not None and self.is_shown:
+            composer.set_budget(said.draft, said.left, said.is_estimate)
+            composer.set_attachment_tokens(said.attachments)
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def send(self, outgoing: Outgoing) -> bool:
+        """Ask, or queue behind the answer that is on its way."""
+        conversation = self.conversation
+        if not self.turns.begin(conversation):
+            self.run(partial(self._enqueue, conversation, outgoing), "turns")
+            return True
+        self.run(partial(self._ask, conversation, outgoing), "turns")
+        return True
+
+    def take_turn(
+        self, conversation: Conversation, prepare: Prepare, how: Literal["respond", "resume"] = "respond"
+    ) -> bool:
+        """Have a conversation answered after ``prepare`` has committed the question; ``False`` while it has a turn."""
+        if not self.turns.begin(conversation):
+            self.say(SafeText("An answer is on its way: Esc stops it."))
+            return False
+        self.run(partial(self._take, conversation, prepare, how), "turns")
+        return True
+
+    async def _ask(self, conversation: Conversation, outgoing: Outgoing) -> None:
+        kept: list[Message] = []
+
+        async def prepare() -> None:
+            kept.append(await conversation.ask(outgoing.text, outgoing.attachments))
+
+        if not await self._take(conversation, prepare, "respond") and not kept:
+            self._give_back(conversation, outgoing)
+
+    async def _enqueue(self, conversation: Conversation, outgoing: Outgoing) -> None:
+        if not await self.trying(conversation.enqueue(outgoing.text, outgoing.attachments)):
+            self._give_back(conversation, outgoing)
+        elif not self.turns.is_under_way(conversation):
+            # The answer ended while the message was being kept.
+            self.take_turn(conversation, conversation.take_next)
+        self._queue_changed(conversation)
+
+    async def _take(self, conversation: Conversation, prepare: Prepare, how: Literal["respond", "resume"]) -> bool:
+        return await self.trying(self.turns.take(conversation, prepare, self._asked, self._changed, how))
+
+    def _give_back(self, conversation: Conversation, outgoing: Outgoing) -> None:
+        """What could not be kept goes back to where it was typed."""
+        if conversation is self.conversation and self.is_shown:
+            now = self.composer.draft
+            text = f"{outgoing.text}\n{now.text}" if now.text else outgoing.text
+            self.composer.fill(text, (*outgoing.attachments, *now.attachments))
+
+    def _queue_changed(self, conversation: Conversation) -> None:
+        if conversation is self.conversation and self.is_shown:
+            self._shown.show_queue(conversation, self.transcript)
+            self._refresh()
+
+    def _asked(self, conversation: Conversation) -> None:
+        if conversation is self.conversation and self.is_shown:
+            if not self._shown.extend(conversation, self.transcript):
+                self.show_path()
+            self._refresh()
+            self.count_tokens()
+        self.list_chats()
+
+    def _changed(self, conversation: Conversation) -> None:
+        if conversation is not self.conversation or not self.is_shown:
+            return
+        if conversation.is_answering:
+            if not self._shown.show_answer(conversation, self.backend, self.transcript):
+                self.show_path()  # an answer that had ended goes on
+            self.ask_for_frame()
+        else:
+            self.paint()
+            self.count_tokens()
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def ask_for_frame(self) -> None:
+        """Paint at the next frame."""
+        if self._frame is None and self.is_shown:
+            self._frame = self.screen.set_timer(FRAME_SECONDS, self.paint)
+
+    def paint(self) -> None:
+        """Show the answer as it is now."""
+        if self._frame is not None:
+            self._frame.stop()
+            self._frame = None
+        if not self.is_shown:
+            return
+        conversation = self.conversation
+        self._shown.update(conversation, self.backend, self.transcript, self.turns.watch(conversation))
+        now = time.monotonic()
+        if not conversation.is_answering or now - self._status_at >= STATUS_SECONDS:
+            self._status_at = now
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """The title, the status line, what Enter and Esc do."""
+        conversation, backend = self.conversation, self.backend
+        title = safe_line(conversation.chat.title if conversation.chat is not None else "")
+        if not title:
+            title = SafeText("Temporary: nothing is kept" if self.is_temporary else "New conversation")
+        if title != self._title:
+            self._title = title
+            self.screen.query_one("#title", Static).update(title)
+        self.screen.query_one(StatusLine).show(
+            self.turns.model(conversation),
+            backend.state,
+            self.last_answer,
+            watch=self.turns.watch(conversation),
+            loading=backend.loading,
+            memory=backend.memory,
+        )
+        composer, waiting = self.composer, len(conversation.queue)
+        hint = "Esc stops, Enter queues" if self.turns.is_under_way(conversation) else "Enter sends"
+        hint += f" · {waiting} queued" if waiting else ""
+        if composer.border_subtitle != hint:
+            composer.border_subtitle = hint
+
+    @property
+    def last_answer(self) -> Answer | None:
+        """The answer on its way, or the last one of the path."""
+        if self.conversation.answer is not None:
+            return self.conversation.answer
+        answers = [message for message in self.conversation.path if message.role == "assistant"]
+        return Answer(answers[-1]) if answers else None
+
+
+def overlaid(base: SamplingParams, over: SamplingParams) -> SamplingParams:
+    """Parameters with those of ``over`` that are set."""
+    names = [name for name in over.__slots__ if getattr(over, name) not in (None, ())]
+    return replace(base, **{name: getattr(over, name) for name in names})

@@ -1,0 +1,167 @@
+"""Commands that are about messages and their branches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from localqwen.chats.tree import Message
+from tui.desk import Desk
+from tui.handlers.conversations import Handler
+from tui.sanitize import SafeText, safe
+from tui.screens.edit import EditScreen
+
+NOTHING = SafeText("There is no message yet.")
+
+
+class AnswerCommands:
+    """Stop, answer again, go on, edit, switch branches, the queue."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By command id."""
+        return {
+            "answer.stop": self.stop,
+            "answer.regenerate": self.regenerate,
+            "answer.continue": self.continue_,
+            "message.edit": self.edit,
+            "branch.previous": lambda _: self.switch(-1),
+            "branch.next": lambda _: self.switch(1),
+            "queue.send": self.send_queue,
+            "queue.clear": self.clear_queue,
+        }
+
+    def stop(self, _: str) -> None:
+        """Back to the composer from elsewhere; in it, stop the answer."""
+        desk = self._desk
+        if desk.sidebar.options.has_focus:
+            desk.composer.focus()
+            return
+        desk.conversation.stop()
+        desk.composer.focus()
+
+    async def regenerate(self, _: str) -> None:
+        """Another answer beside the marked or last one."""
+        desk = self._desk
+        conversation = desk.conversation
+        path = conversation.path
+        marked = self._marked("assistant")
+        if marked is None and path and path[-1].role == "user":
+            desk.take_turn(conversation, _nothing)  # a question that was never answered
+        elif marked is None:
+            desk.say(SafeText("There is no answer yet."))
+        else:
+            answer_id = marked.id
+
+            async def prepare() -> None:
+                conversation.rewind(answer_id)
+
+            desk.take_turn(conversation, prepare)
+
+    async def continue_(self, _: str) -> None:
+        """More of the last answer."""
+        desk = self._desk
+        if not desk.conversation.can_resume:
+            under_way = desk.turns.is_under_way(desk.conversation)
+            desk.say(SafeText("It is going on already." if under_way else "There is no answer to continue."))
+            return
+        desk.take_turn(desk.conversation, _nothing, "resume")
+
+    async def edit(self, _: str) -> None:
+        """Change the marked message, or the person's last one: a question is asked again, an answer only kept."""
+        desk = self._desk
+        conversation = desk.conversation
+        message = self._marked(None) if desk.transcript.current is not None else self._marked("user")
+        if message is None:
+            desk.say(NOTHING)
+            return
+        if desk.turns.is_under_way(conversation):
+            desk.say(SafeText("An answer is on its way: Esc stops it."))
+            return
+        is_question = message.role == "user"
+        title = SafeText("Edit your message" if is_question else "Edit the answer")
+        hint = SafeText(
+            "Ctrl+S asks again, and the old version stays as a branch; Esc cancels"
+            if is_question
+            else "Ctrl+S keeps it as a branch; /continue then goes on from there; Esc cancels"
+        )
+        text = await desk.screen.app.push_screen_wait(EditScreen(title, safe(message.text), hint))
+        if text is None or text == safe(message.text):
+            return
+        if is_question:
+            attachments = message.attachments
+
+            async def prepare() -> None:
+                await conversation.edit(message.id, text, attachments)
+
+            desk.take_turn(conversation, prepare)
+        elif await desk.trying(conversation.edit_answer(message.id, text)) and conversation is desk.conversation:
+            desk.show_path()
+
+    async def switch(self, direction: int, key: int | None = None) -> None:
+        """Show the sibling of the marked message, of ``key``, or of the last one that has siblings."""
+        desk = self._desk
+        conversation = desk.conversation
+        message = conversation.tree[key] if key is not None else self._branched()
+        if message is None:
+            desk.say(SafeText("There are no branches here: editing or answering again makes them."))
+            return
+        siblings = conversation.tree.siblings(message.id)
+        at = [one.id for one in siblings].index(message.id) + direction
+        if not 0 <= at < len(siblings):
+            desk.say(SafeText("This is the last version." if direction > 0 else "This is the first version."))
+        elif await desk.trying(conversation.switch(siblings[at].id)):
+            desk.show_path()
+            desk.transcript.go_to(siblings[at].id)
+
+    async def send_queue(self, _: str) -> None:
+        """Send what waits since a stop or an end of the program."""
+        desk = self._desk
+        if not desk.conversation.queue:
+            desk.say(SafeText("Nothing waits to be sent."))
+            return
+        desk.take_turn(desk.conversation, desk.conversation.take_next)
+
+    async def clear_queue(self, _: str) -> None:
+        """Put what waits back into the composer."""
+        desk = self._desk
+        conversation = desk.conversation
+        if not conversation.queue:
+            desk.say(SafeText("Nothing waits to be sent."))
+            return
+        queue = conversation.queue
+        draft = desk.composer.draft
+        text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
+        attachments = (*(file for one in queue for file in one.attachments), *draft.attachments)
+        # The draft first: a kill in between then doubles the text, and never loses it.
+        if await desk.trying(conversation.save_draft(text, attachments)):
+            for one in queue:
+                await desk.trying(conversation.remove(one.id))
+        if conversation is desk.conversation:
+            desk.composer.fill(conversation.draft, conversation.draft_attachments)
+            desk.show_path()
+
+    def _marked(self, role: str | None) -> Message | None:
+        """The marked message, or the one before it in that role; without a mark, the last one."""
+        desk = self._desk
+        path = desk.conversation.path
+        current = desk.transcript.current
+        if current is not None and current.key is not None:
+            ids = [message.id for message in path]
+            if current.key in ids:
+                path = path[: ids.index(current.key) + 1]
+        return next((message for message in reversed(path) if role is None or message.role == role), None)
+
+    def _branched(self) -> Message | None:
+        marked = self._marked(None)
+        tree = self._desk.conversation.tree
+        if self._desk.transcript.current is not None:
+            return marked if marked is not None and tree.position(marked.id)[1] > 1 else None
+        path = self._desk.conversation.path
+        return next((message for message in reversed(path) if tree.position(message.id)[1] > 1), None)
+
+
+async def _nothing() -> None:
+    """The question is there already."""

@@ -1,0 +1,207 @@
+"""Commands that are about whole conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from localqwen.chats.export import export_chat, file_name, import_chat
+from localqwen.chats.store import ChatStoreError
+from localqwen.errors import LocalqwenError
+from tui.desk import Desk
+from tui.files import named, new_file
+from tui.sanitize import SafeText, safe_line
+from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
+from tui.screens.line import LineScreen
+from tui.screens.search import SearchScreen
+
+Handler: TypeAlias = Callable[[str], Awaitable[object] | object]
+
+
+class ConversationCommands:
+    """New, open, name, pin, delete, find, set, export, import."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._deleted: list[int] = []
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By command id."""
+        return {
+            "chat.new": self.new,
+            "chat.temporary": self.temporary,
+            "chat.list": self.list,
+            "chat.search": self.search,
+            "chat.rename": self.rename,
+            "chat.pin": self.pin,
+            "chat.delete": self.delete,
+            "chat.undo": self.undo,
+            "chat.settings": self.settings,
+            "chat.export": self.export,
+            "chat.import": self.import_,
+        }
+
+    async def new(self, _: str) -> None:
+        """An empty conversation; the open one goes on by itself."""
+        if await self._desk.trying(self._desk.leave()):
+            self._desk.show(self._desk.blank())
+            self._desk.composer.focus()
+
+    async def temporary(self, _: str) -> None:
+        """One that lives in memory only."""
+        if await self._desk.trying(self._desk.leave()):
+            self._desk.show(self._desk.blank(temporary=True))
+            self._desk.composer.focus()
+
+    def list(self, _: str) -> None:
+        """To the list, or back."""
+        sidebar = self._desk.sidebar
+        if sidebar.options.has_focus:
+            self._desk.composer.focus()
+        else:
+            sidebar.remove_class("-hidden")
+            sidebar.options.focus()
+
+    async def search(self, text: str) -> None:
+        """Find, and open what was chosen."""
+        hit = await self._desk.screen.app.push_screen_wait(SearchScreen(self._desk.store, safe_line(text)))
+        if hit is not None:
+            await self._desk.open(hit.chat_id, hit.message_id)
+        self._desk.composer.focus()
+
+    # -- one conversation; ``chat_id`` may be another one than the open one's, from the list -------------------------
+
+    async def rename(self, title: str, chat_id: int | None = None) -> None:
+        """Ask for a title, unless one is given."""
+        desk, chat_id = self._desk, chat_id or self._open_id()
+        if chat_id is None:
+            desk.say(SafeText("There is nothing to name yet."))
+            return
+        if not title:
+            try:
+                old = (await asyncio.to_thread(desk.store.chat, chat_id)).title
+            except ChatStoreError as error:
+                desk.complain(error)
+                return
+            line = LineScreen(SafeText("Rename"), safe_line(old), SafeText("Enter takes it, Esc cancels"))
+            title = await asked(desk, line)
+        if not title.strip():
+            return
+        if chat_id == self._open_id():
+            await desk.trying(desk.conversation.rename(title))
+            desk.paint()
+        else:
+            await desk.trying(asyncio.to_thread(desk.store.rename, chat_id, title))
+        desk.list_chats()
+
+    async def pin(self, _: str, chat_id: int | None = None) -> None:
+        """Pin, or unpin."""
+        desk, chat_id = self._desk, chat_id or self._open_id()
+        if chat_id is None:
+            desk.say(SafeText("There is nothing to pin yet."))
+            return
+        try:
+            pinned = (await asyncio.to_thread(desk.store.chat, chat_id)).pinned
+            await asyncio.to_thread(desk.store.pin, chat_id, not pinned)
+        except ChatStoreError as error:
+            desk.complain(error)
+        desk.list_chats()
+
+    async def delete(self, _: str, chat_id: int | None = None) -> None:
+        """Take a conversation away; it can be had back."""
+        desk, chat_id = self._desk, chat_id or self._open_id()
+        if chat_id is None:
+            desk.say(SafeText("There is nothing to delete."))
+            return
+        if desk.turns.find(desk.store, chat_id) is not None:
+            desk.say(SafeText("It is being answered: stop that first (Esc)."))
+            return
+        if chat_id == self._open_id() and not await desk.trying(desk.leave()):
+            return
+        if await desk.trying(asyncio.to_thread(desk.store.delete, chat_id)):
+            self._deleted.append(chat_id)
+            if chat_id == self._open_id():
+                desk.show(desk.blank())
+            desk.say(SafeText("Deleted. /undo has it back, for thirty days."), seconds=8)
+        desk.list_chats()
+
+    async def undo(self, _: str) -> None:
+        """Have back what was deleted last, in this session or before."""
+        desk = self._desk
+        try:
+            if not self._deleted:
+                self._deleted = [chat.id for chat in reversed(await asyncio.to_thread(desk.store.deleted_chats))]
+            if not self._deleted:
+                desk.say(SafeText("Nothing was deleted."))
+                return
+            chat_id = self._deleted.pop()
+            await asyncio.to_thread(desk.store.undelete, chat_id)
+        except ChatStoreError as error:
+            desk.complain(error)
+            return
+        await desk.open(chat_id)
+        desk.list_chats()
+
+    async def settings(self, _: str) -> None:
+        """The system prompt and how to sample."""
+        desk = self._desk
+        conversation = desk.conversation
+        now = ChatSettings(conversation.system, conversation.params)
+        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
+        chosen = await desk.screen.app.push_screen_wait(screen)
+        if chosen is not None:
+            await desk.trying(conversation.set_system(chosen.system))
+            await desk.trying(conversation.set_params(chosen.params))
+            desk.count_tokens()
+            desk.list_chats()
+
+    async def export(self, name: str) -> None:
+        """Write the open conversation to a file."""
+        desk = self._desk
+        conversation = desk.conversation
+        if conversation.chat is None or not conversation.path:
+            desk.say(SafeText("There is nothing to export yet."))
+            return
+        if not name:
+            suggestion = safe_line(file_name(conversation.chat.title, ".md"))
+            hint = SafeText("A name that ends in .json keeps every branch; .md what is shown.")
+            line = LineScreen(SafeText("Export to"), suggestion, hint)
+            name = await asked(desk, line)
+        if not name.strip():
+            return
+        chat, tree = conversation.chat, conversation.tree
+
+        def write() -> Path:
+            path = new_file(name)
+            export_chat(chat, tree, path)
+            return path
+
+        await desk.tell_written(write)
+
+    async def import_(self, name: str) -> None:
+        """Read a conversation from a file, and open it."""
+        desk = self._desk
+        if not name:
+            hint = SafeText("A .json or .md file that /export has written.")
+            name = await asked(desk, LineScreen(SafeText("Import"), SafeText(""), hint))
+        if not name.strip():
+            return
+        try:
+            chat = await asyncio.to_thread(lambda: import_chat(desk.store, named(name)))
+        except LocalqwenError as error:
+            desk.complain(error)
+            return
+        await desk.open(chat.id)
+
+    def _open_id(self) -> int | None:
+        desk = self._desk
+        return desk.conversation.chat.id if desk.conversation.chat is not None and not desk.is_temporary else None
+
+
+async def asked(desk: Desk, line: LineScreen) -> str:
+    """What is typed there, ``""`` for Esc."""
+    typed: str | None = await desk.screen.app.push_screen_wait(line)
+    return typed or ""

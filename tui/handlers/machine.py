@@ -1,0 +1,77 @@
+"""Commands that are about the model, the machine and the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tui.desk import Desk
+from tui.handlers.conversations import Handler
+from tui.model_source import source_for
+from tui.sanitize import SafeText, safe_line
+from tui.screens.help import HelpScreen
+from tui.screens.models import ModelsScreen
+from tui.screens.plan import PlanScreen
+from tui.theme import THEMES
+
+
+class MachineCommands:
+    """The model, the plan, the settings, the theme, the help."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By command id."""
+        return {
+            "model.choose": self.choose,
+            "model.cancel": self.cancel,
+            "plan": self.plan,
+            "view.sidebar": self.sidebar,
+            "view.theme": self.theme,
+            "help": self.help,
+        }
+
+    async def choose(self, _: str) -> None:
+        """Another model for the open conversation."""
+        desk = self._desk
+        source = source_for(desk.backend.connection, desk.backend.planned)
+        row = await desk.screen.app.push_screen_wait(ModelsScreen(source, desk.backend.model))
+        if row is not None:
+            desk.backend.switch(source.connection(row))
+            desk.count_tokens()
+        desk.composer.focus()
+
+    def cancel(self, _: str) -> None:
+        """Stop loading."""
+        if not self._desk.backend.cancel():
+            self._desk.say(SafeText("Nothing is being loaded."))
+
+    def plan(self, _: str) -> None:
+        """Where the model lies."""
+        backend = self._desk.backend
+        self._desk.screen.app.push_screen(PlanScreen(backend.planned, remote=backend.connection.address is not None))
+
+    def sidebar(self, _: str) -> None:
+        """Show or hide the list of conversations."""
+        sidebar = self._desk.sidebar
+        sidebar.toggle_class("-hidden")
+        if sidebar.has_class("-hidden"):
+            self._desk.composer.focus()
+
+    def theme(self, name: str) -> None:
+        """The next of our own themes, or one by its name."""
+        app = self._desk.screen.app
+        if name:
+            if name not in app.available_themes:
+                self._desk.say(safe_line(f"There is no theme {name}: /settings lists them."))
+                return
+            app.theme = name
+        else:
+            cycle = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
+            at = cycle.index(app.theme) if app.theme in cycle else -1
+            app.theme = cycle[(at + 1) % len(cycle)]
+
+    def help(self, _: str) -> None:
+        """Commands and keys."""
+        self._desk.screen.app.push_screen(HelpScreen(self._desk.settings().keymap))

@@ -1,0 +1,54 @@
+"""Changing a message that was said: its new text becomes a branch beside the old one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static, TextArea
+
+from tui.sanitize import SafeText
+
+
+class EditScreen(ModalScreen[str | None]):
+    """A text in a box; Ctrl+S takes it, Esc leaves everything as it was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", show=False),
+        # Not Enter, which breaks lines here; Ctrl+Enter is unknown to many terminals.
+        Binding("ctrl+s,ctrl+enter", "accept", "Accept", id="edit.accept", show=False, priority=True),
+    ]
+
+    def __init__(self, title: SafeText, text: SafeText, hint: SafeText) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._hint = hint
+        self._asked = False
+
+    def compose(self) -> ComposeResult:
+        """A title, the text, what the keys do."""
+        with Vertical(classes="dialog wide"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            yield TextArea(self._text, id="edit", soft_wrap=True, show_line_numbers=False, compact=True)
+            yield Static(self._hint, id="edit-hint", classes="dialog-hint", markup=False)
+
+    def on_mount(self) -> None:
+        """At the end of the text."""
+        area = self.query_one(TextArea)
+        area.move_cursor(area.document.end)
+
+    def action_accept(self) -> None:
+        """Give the new text."""
+        self.dismiss(self.query_one(TextArea).text)
+
+    def action_cancel(self) -> None:
+        """Give nothing; a text that was changed is given up at the second Esc only."""
+        if self.query_one(TextArea).text == self._text or self._asked:
+            self.dismiss(None)
+            return
+        self._asked = True
+        self.query_one("#edit-hint", Static).update("The text has been changed: Esc again gives the changes up.")

@@ -1,0 +1,38 @@
+"""A question that one line answers: a title, a file name."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tui.sanitize import SafeText
+
+
+class LineScreen(ModalScreen[str | None]):
+    """Asks for one line; Esc gives ``None``."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel", show=False)]
+
+    def __init__(self, title: SafeText, text: SafeText, hint: SafeText) -> None:
+        """``text`` is there to be changed; ``hint`` stands below."""
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._hint = hint
+
+    def compose(self) -> ComposeResult:
+        """A title, the line, a hint."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            yield Input(self._text, id="line", select_on_focus=False, compact=True)
+            yield Static(self._hint, classes="dialog-hint", markup=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Done."""
+        event.stop()
+        self.dismiss(event.value)

@@ -1,0 +1,84 @@
+"""F3: a line under the transcript that finds text in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+
+class FindBar(Horizontal):
+    """Hidden until it is opened; tells what is looked for, and shows how many there are."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", show=False),
+        Binding("enter,down,f3", "step(1)", "Next", show=False, priority=True),
+        Binding("shift+enter,up,shift+f3", "step(-1)", "Previous", show=False, priority=True),
+    ]
+
+    DEFAULT_CSS = """
+    FindBar {
+        height: 1;
+        display: none;
+        &.-open { display: block; }
+        Input { width: 1fr; padding: 0 1; }
+        Static { width: auto; padding: 0 2; }
+    }
+    """
+
+    @dataclass
+    class Sought(Message):
+        """Another text is looked for; ``""`` when the bar was closed."""
+
+        text: str
+
+    @dataclass
+    class Stepped(Message):
+        """The next one (1) or the previous one (-1) is wanted."""
+
+        direction: int
+
+    def compose(self) -> ComposeResult:
+        """The field and the count."""
+        yield Input(placeholder="find in this conversation", select_on_focus=True, compact=True)
+        yield Static(id="found")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is shown."""
+        return self.has_class("-open")
+
+    def open(self, text: str = "") -> None:
+        """Show the field, with a text or with the last one."""
+        self.add_class("-open")
+        field = self.query_one(Input)
+        if text:
+            field.value = text
+        field.focus()
+        self.post_message(self.Sought(field.value))
+
+    def show(self, current: int, count: int, *, complete: bool = True) -> None:
+        """Say which of how many is marked."""
+        some = "" if complete else "+"
+        none = "none" if self.query_one(Input).value else ""
+        self.query_one("#found", Static).update(f"{current} of {count}{some}" if count else none)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Look for it at once."""
+        event.stop()
+        if self.is_open:
+            self.post_message(self.Sought(event.value))
+
+    def action_close(self) -> None:
+        """Hide, and take the marks away."""
+        self.remove_class("-open")
+        self.post_message(self.Sought(""))
+
+    def action_step(self, direction: int) -> None:
+        """Go on."""
+        self.post_message(self.Stepped(direction))
