@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from localqwen.chats.store import Store
+from localqwen.errors import LocalqwenError
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend, Connection
@@ -56,7 +58,7 @@ class ChatApp(App[None]):
             self.animation_level = "none"
         self.backend = Backend(connection)
         self.backend.spawn = partial(self.run_worker, group="backend", exclusive=True)
-        self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings)
+        self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings, self._set_theme)
 
     def on_mount(self) -> None:
         """Paint first; the model starts in a worker."""
@@ -78,6 +80,20 @@ class ChatApp(App[None]):
 
     async def _do(self, command_id: str) -> None:
         await self.chat.action_command(command_id)
+
+    def _set_theme(self, name: str) -> None:
+        self.theme = name
+        self.settings = replace(self.settings, theme=name)
+        if self._settings_path is not None:
+            self.run_worker(partial(self._keep, self.settings, self._settings_path), thread=True, group="settings")
+
+    def _keep(self, settings: Settings, path: Path) -> None:
+        from localqwen.settings_file import save
+
+        try:
+            save(path, settings)
+        except LocalqwenError as error:
+            self.call_from_thread(self.notify, safe_line(str(error)), severity="warning", timeout=8, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy ``text`` less its controls, by the best way that there is, and say which one it was."""

@@ -1,9 +1,8 @@
-"""The conversation that lies open: its transcript, its draft, and the turns that are taken in it."""
+"""The conversation that lies open: which one it is, its draft, and the turns that are taken in it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -11,10 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from textual.screen import Screen
-from textual.timer import Timer
-from textual.widgets import Static
 
-from localqwen.chats.answer import Answer
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
@@ -24,24 +20,16 @@ from localqwen.settings import Settings
 from tui.attachments import Outgoing
 from tui.backend import Backend
 from tui.budget import Budget
-from tui.presenter import Shown, shown
+from tui.display import Display
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
-from tui.widgets.composer import Composer
-from tui.widgets.sidebar import Sidebar
-from tui.widgets.status import StatusLine
-from tui.widgets.transcript.view import Transcript
 
-FRAME_SECONDS = 1 / 30
-# Textual paints all that lies between two changes: with the bottom line in each frame that is half of the screen, for
-# figures that nobody reads thirty times a second.
-STATUS_SECONDS = 0.5
 # Times that are left go down while nothing else happens.
 TICK_SECONDS = 1.0
 
 
-class Desk:
-    """Keeps the widgets true to the open conversation, and conversations true to what is typed.
+class Desk(Display):
+    """Lays conversations open, and keeps them true to what is typed.
 
     ``store`` is where conversations are kept; a temporary one has a store of its own, in memory.
     """
@@ -53,43 +41,16 @@ class Desk:
         backend: Backend,
         params: SamplingParams,
         settings: Callable[[], Settings],
+        set_theme: Callable[[str], None],
     ) -> None:
         """``params`` were given on the command line; ``settings`` are asked whenever they matter."""
-        self.screen = screen
         self.store = store
-        self.backend = backend
         self.settings = settings
-        self.turns = Turns(backend, self.params_of)
-        self.conversation = self.blank()
+        self.set_theme = set_theme
         self._params = params
         self._temporary: Store | None = None
-        self._shown = Shown()
-        self._frame: Timer | None = None
-        self._status_at = 0.0
-        self._title = SafeText("")
         self._budget = Budget(backend)
-
-    # -- the widgets -----------------------------------------------------------------------------------------------
-
-    @property
-    def transcript(self) -> Transcript:
-        """Where the conversation is read."""
-        return self.screen.query_one(Transcript)
-
-    @property
-    def composer(self) -> Composer:
-        """Where the next message is written."""
-        return self.screen.query_one(Composer)
-
-    @property
-    def sidebar(self) -> Sidebar:
-        """The list of conversations."""
-        return self.screen.query_one(Sidebar)
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether there is a screen: workers outlive the widgets when the app ends in another way than Ctrl+Q."""
-        return self.screen.is_running and bool(self.screen.query(Transcript))
+        super().__init__(screen, backend, Turns(backend, self.params_of), self.blank())
 
     def run(self, work: Callable[[], Coroutine[None, None, Any]], group: str, *, exclusive: bool = False) -> None:
         """Do something in the background of the screen; ``exclusive`` ends what the group does already."""
@@ -133,11 +94,6 @@ class Desk:
             store = self._temporary
         return Conversation(store, system=self.settings().system_prompt)
 
-    @property
-    def is_temporary(self) -> bool:
-        """Whether nothing of the open conversation is kept."""
-        return self.conversation.store.is_temporary
-
     def params_of(self, conversation: Conversation) -> SamplingParams:
         """How to sample in a conversation: its own wishes, those of the command line, those of the settings."""
         return overlaid(overlaid(self.settings().sampling, self._params), conversation.params)
@@ -151,10 +107,8 @@ class Desk:
         self.list_chats()
 
     def show_path(self) -> None:
-        """Show the open conversation's messages anew: it is another one, or another branch."""
-        self._shown = shown(self.conversation, self.backend, temporary=self.is_temporary)
-        self.transcript.show(self._shown.entries)
-        self._refresh()
+        """Show the messages anew, and what is left of the context."""
+        super().show_path()
         self.count_tokens()
 
     async def open(self, chat_id: int, message_id: int | None = None) -> None:
@@ -180,6 +134,16 @@ class Desk:
         """Keep the draft of the conversation that is about to be left."""
         draft = self.composer.draft
         await self.conversation.save_draft(draft.text, draft.attachments)
+
+    def tell_waiting(self) -> None:
+        """Tell of messages that a kill or a stop has left in a queue."""
+        self.run(self._tell_waiting, "waiting")
+
+    async def _tell_waiting(self) -> None:
+        waiting = await asyncio.to_thread(self.store.chats_with_queue)
+        if waiting and self.is_shown:
+            title = safe_line((await asyncio.to_thread(self.store.chat, waiting[0])).title)
+            self.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
 
     def list_chats(self) -> None:
         """Bring the list of conversations up to date."""
@@ -266,14 +230,11 @@ class Desk:
 
     def _queue_changed(self, conversation: Conversation) -> None:
         if conversation is self.conversation and self.is_shown:
-            self._shown.show_queue(conversation, self.transcript)
-            self._refresh()
+            self.show_queue()
 
     def _asked(self, conversation: Conversation) -> None:
         if conversation is self.conversation and self.is_shown:
-            if not self._shown.extend(conversation, self.transcript):
-                self.show_path()
-            self._refresh()
+            self.show_question()
             self.count_tokens()
         self.list_chats()
 
@@ -281,64 +242,10 @@ class Desk:
         if conversation is not self.conversation or not self.is_shown:
             return
         if conversation.is_answering:
-            if not self._shown.show_answer(conversation, self.backend, self.transcript):
-                self.show_path()  # an answer that had ended goes on
-            self.ask_for_frame()
+            self.show_answer()
         else:
             self.paint()
             self.count_tokens()
-
-    # -- frames ----------------------------------------------------------------------------------------------------
-
-    def ask_for_frame(self) -> None:
-        """Paint at the next frame."""
-        if self._frame is None and self.is_shown:
-            self._frame = self.screen.set_timer(FRAME_SECONDS, self.paint)
-
-    def paint(self) -> None:
-        """Show the answer as it is now."""
-        if self._frame is not None:
-            self._frame.stop()
-            self._frame = None
-        if not self.is_shown:
-            return
-        conversation = self.conversation
-        self._shown.update(conversation, self.backend, self.transcript, self.turns.watch(conversation))
-        now = time.monotonic()
-        if not conversation.is_answering or now - self._status_at >= STATUS_SECONDS:
-            self._status_at = now
-            self._refresh()
-
-    def _refresh(self) -> None:
-        """The title, the status line, what Enter and Esc do."""
-        conversation, backend = self.conversation, self.backend
-        title = safe_line(conversation.chat.title if conversation.chat is not None else "")
-        if not title:
-            title = SafeText("Temporary: nothing is kept" if self.is_temporary else "New conversation")
-        if title != self._title:
-            self._title = title
-            self.screen.query_one("#title", Static).update(title)
-        self.screen.query_one(StatusLine).show(
-            self.turns.model(conversation),
-            backend.state,
-            self.last_answer,
-            watch=self.turns.watch(conversation),
-            loading=backend.loading,
-            memory=backend.memory,
-        )
-        composer, waiting = self.composer, len(conversation.queue)
-        hint = "Esc stops, Enter queues" if self.turns.is_under_way(conversation) else "Enter sends"
-        hint += f" · {waiting} queued" if waiting else ""
-        if composer.border_subtitle != hint:
-            composer.border_subtitle = hint
-
-    @property
-    def last_answer(self) -> Answer | None:
-        """The answer on its way, or the last one of the path."""
-        if self.conversation.answer is not None:
-            return self.conversation.answer
-        answers = [message for message in self.conversation.path if message.role == "assistant"]
-        return Answer(answers[-1]) if answers else None
 
 
 def overlaid(base: SamplingParams, over: SamplingParams) -> SamplingParams:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from localqwen.chats.tree import Message
+from localqwen.events import Loading
 from tui.desk import Desk
 from tui.handlers.conversations import Handler
 from tui.sanitize import SafeText, safe
@@ -39,6 +40,9 @@ class AnswerCommands:
         if desk.sidebar.options.has_focus:
             desk.composer.focus()
             return
+        if isinstance(desk.backend.state, Loading) and not desk.turns.is_under_way(desk.conversation):
+            # Minutes of loading are not for one key to throw away.
+            desk.say(SafeText("The model is loading: /cancel-load gives that up."))
         desk.conversation.stop()
         desk.composer.focus()
 

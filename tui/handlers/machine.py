@@ -61,16 +61,16 @@ class MachineCommands:
 
     def theme(self, name: str) -> None:
         """The next of our own themes, or one by its name."""
-        app = self._desk.screen.app
+        desk, app = self._desk, self._desk.screen.app
         if name:
             if name not in app.available_themes:
-                self._desk.say(safe_line(f"There is no theme {name}: /settings lists them."))
+                desk.say(safe_line(f"There is no theme {name}: /settings lists them."))
                 return
-            app.theme = name
+            desk.set_theme(name)
         else:
             cycle = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
             at = cycle.index(app.theme) if app.theme in cycle else -1
-            app.theme = cycle[(at + 1) % len(cycle)]
+            desk.set_theme(cycle[(at + 1) % len(cycle)])
 
     def help(self, _: str) -> None:
         """Commands and keys."""

@@ -56,11 +56,13 @@ class ChatScreen(Screen[None]):
         backend: Backend,
         params: SamplingParams,
         settings: Callable[[], Settings],
+        set_theme: Callable[[str], None],
     ) -> None:
+        """``settings`` are asked whenever they matter; ``set_theme`` changes and keeps the theme."""
         super().__init__()
         self._settings = settings
         self._store = store
-        self.desk = Desk(self, store, backend, params, settings)
+        self.desk = Desk(self, store, backend, params, settings, set_theme)
         self.conversations = ConversationCommands(self.desk)
         self.answers = AnswerCommands(self.desk)
         self.reading = ReadingCommands(self.desk)
@@ -101,6 +103,7 @@ class ChatScreen(Screen[None]):
         draft = self._store.abandoned_draft()
         self.desk.show(Conversation(self._store, draft) if draft is not None else self.desk.blank())
         self.set_interval(TICK_SECONDS, self._tick)
+        self.desk.tell_waiting()
 
     def backend_changed(self) -> None:
         """The model's state is another one."""
