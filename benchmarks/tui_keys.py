@@ -36,6 +36,7 @@ from textual.widgets import TextArea
 from benchmarks.machine import description
 from benchmarks.scripted import Scripted
 from localqwen.chats.store import Store
+from localqwen.serve_options import PRIVATE_NICENESS
 from tui.app import ChatApp
 from tui.widgets.composer import Composer
 
@@ -97,8 +98,8 @@ class Stock(App[None]):
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
-    """A process for each core that only computes."""
-    command = [sys.executable, "-c", "while True: sum(range(10_000))"]
+    """A process for each core that only computes, and gives way to the chat as its server does."""
+    command = ["nice", "-n", str(PRIVATE_NICENESS), sys.executable, "-c", "while True: sum(range(10_000))"]
     processes = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     try:
         yield

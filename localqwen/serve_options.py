@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass, fields
 
 WHOLE_WINDOW = "max"
 
+# How much the chat's own server gives way to it, and to other programs.
+PRIVATE_NICENESS = 5
+
 
 @dataclass(frozen=True)
 class ServeOptions:

@@ -17,7 +17,7 @@ from localqwen.client import Client, Endpoint
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from localqwen.serve_options import ServeOptions
+from localqwen.serve_options import PRIVATE_NICENESS, ServeOptions
 from localqwen.supervisor import Supervisor
 from tests.server.running import wait_until
 
@@ -71,6 +71,12 @@ async def test_the_socket_is_private(supervise: Supervisor) -> None:
     assert endpoint.uds.parent == paths.runtime_dir()
     assert endpoint.uds.stat().st_mode & 0o077 == 0
     assert endpoint.uds.parent.stat().st_mode & 0o077 == 0
+
+
+async def test_it_gives_way_to_the_chat(supervise: Supervisor) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    await supervise.start()
+    assert os.getpriority(os.PRIO_PROCESS, process_id(supervise)) == min(19, before + PRIVATE_NICENESS)
 
 
 async def test_a_stale_socket_is_replaced(supervise: Supervisor) -> None:

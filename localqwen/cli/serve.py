@@ -71,6 +71,11 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     loopback = is_loopback(host)
     if not uds and not loopback and not api_key:
         raise click.UsageError(f"--host {host} lets other machines in: set an --api-key too.")
+    if private:
+        # A key in the chat must not wait until the engine has used up its time on every core.
+        from localqwen.serve_options import PRIVATE_NICENESS
+
+        os.nice(PRIVATE_NICENESS)
     _configure_logging(private)
     with _unix_socket(uds) if uds else _tcp_socket(host, port) as listener:
         from localqwen import library
