@@ -70,7 +70,7 @@ class ChatScreen(Screen[None]):
         self._answer_entry: AnswerEntry | None = None
         self._frame: Timer | None = None
         self._frame_cost = 0.0
-        self._status_at = 0.0
+        self._status_due: Timer | None = None
         self._draft_timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -155,10 +155,16 @@ class ChatScreen(Screen[None]):
             self.query_one(Transcript).entry_changed(self._answer_entry)
         # Textual paints all that lies between two changes: with the bottom line in each frame that is half of the
         # screen, for figures that nobody reads thirty times a second.
-        if not self._turns.is_under_way(self._conversation) or begin - self._status_at >= STATUS_SECONDS:
-            self._status_at = begin
+        if not self._turns.is_under_way(self._conversation):
             self._refresh_status()
+        elif self._status_due is None:
+            self._status_due = self.set_timer(STATUS_SECONDS, self._status_is_due)
         self._frame_cost = time.perf_counter() - begin
+
+    def _status_is_due(self) -> None:
+        self._status_due = None
+        if self._is_shown:
+            self._refresh_status()
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
