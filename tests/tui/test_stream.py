@@ -6,7 +6,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it.token import Token
 
-from tui.sanitize import safe
+from tests.tui.transcript.host import STYLES, look
+from tui.sanitize import SafeText, safe
+from tui.widgets.transcript.base import Look
+from tui.widgets.transcript.entry import AnswerEntry
 from tui.widgets.transcript.stream import Block, MarkdownStream, make_parser
 
 PIECES = (
@@ -88,3 +91,40 @@ def test_the_work_for_long_texts_is_for_the_open_block_only() -> None:
         stream.append(f"Paragraph number {number} with some words in it.\n\n")
         assert len(stream.open) <= 1
         assert len(stream.closed) >= number - 1
+
+
+LONG_PIECES = (
+    *PIECES, "word and more words ", "**bold** and `code`, ", "- item with words\n", "2. item\n\n", "| cell | x |\n",
+    "x = 1\n", "日本語の文章です。", "[a](b) ", "2 * 3 a_b ", "👩‍👩‍👧 ❤️ ", "\n\n- ", "```c\n", "[foo] ",
+    "| a | b |\n|--|--|\n",
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(LONG_PIECES), st.integers(1, 40)), max_size=12),
+    st.lists(st.integers(0, 900), max_size=30),
+)
+def test_every_frame_equals_a_fresh_one_of_the_same_text(pieces: list[tuple[str, int]], cuts: list[int]) -> None:
+    """But for references, which may be defined in what is still open, and a return whose newline may come."""
+    source = "".join(piece * times for piece, times in pieces).replace("[foo]", "foo").replace("\r", "")
+    growing, size = AnswerEntry(SafeText("demo")), look(30)
+    for cut in sorted({min(cut, len(source)) for cut in cuts}):
+        growing.set_text(source[:cut])
+        whole = AnswerEntry(SafeText("demo"))
+        whole.set_text(source[:cut])
+        assert frame(growing, size) == frame(whole, size)
+
+
+def frame(entry: AnswerEntry, size: Look) -> list[tuple[str, list[tuple[str, str]], str, str]]:
+    """What is seen and copied, but for the colours of code, which come later."""
+    rows = []
+    for line in entry.lines(size):
+        runs: list[tuple[str, str]] = []
+        for text, style in [] if line.colours is not None else line.runs(STYLES):
+            if runs and runs[-1][1] == str(style):
+                runs[-1] = (runs[-1][0] + text, str(style))
+            else:
+                runs.append((text, str(style)))
+        rows.append((line.text, runs, line.join, line.lead))
+    return rows

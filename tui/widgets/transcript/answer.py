@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 from tui.sanitize import SafeText, safe
 from tui.widgets.transcript.base import Entry, Look, Passage, estimate_lines, title, with_margin
@@ -12,6 +13,9 @@ from tui.widgets.transcript.growing import Growing, growing_for
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.render import BlockRenderer
 from tui.widgets.transcript.stream import Block, MarkdownStream
+
+# So much is parsed and laid out in a few milliseconds.
+SLICE_CHARACTERS = 4_000
 
 
 class AnswerEntry(Entry):
@@ -104,8 +108,22 @@ class AnswerEntry(Entry):
         self.lines(look)
         return self._passages
 
+    def prepare(self, look: Look, deadline: float) -> bool:
+        """Render a long answer a slice at a time."""
+        while not self.is_rendered(look) and len(self._text) - self._parsed > SLICE_CHARACTERS:
+            end = self._text.find("\n", self._parsed + SLICE_CHARACTERS) + 1 or len(self._text)
+            self._stream.append(self._text[self._parsed : end])
+            self._parsed = end
+            self._lay_out(look)
+            if perf_counter() > deadline:
+                return False
+        return super().prepare(look, deadline)
+
     def _render(self, look: Look) -> None:
         self._parse()
+        self._lay_out(look)
+
+    def _lay_out(self, look: Look) -> None:
         styles = look.styles
         if self._made_for != (look, self._stream.generation):
             self._forget_layout()

@@ -101,6 +101,15 @@ class Entry(ABC):
             self.revision += 1
         return self._lines
 
+    def is_rendered(self, look: Look) -> bool:
+        """Whether :meth:`lines` costs nothing."""
+        return self._look is look
+
+    def prepare(self, look: Look, deadline: float) -> bool:
+        """Render a part, until about ``deadline`` (of :func:`time.perf_counter`); says whether all is rendered."""
+        self.lines(look)
+        return True
+
     def invalidate(self) -> None:
         """The content has changed at its end."""
         self._look = None

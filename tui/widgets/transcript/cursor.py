@@ -43,6 +43,7 @@ class Cursor:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._place: tuple[int, Kind, int] | None = None
+        self._known: tuple[object, Current | None] = (None, None)
 
     def clear(self) -> None:
         """Be nowhere."""
@@ -55,6 +56,14 @@ class Cursor:
         if self._place is None or document.look is None:
             return None
         index, kind, number = self._place
+        document.lines_of(index)
+        state = (self._place, document.entries[index].revision)
+        if self._known[0] != state:
+            self._known = state, self._find(index, kind, number)
+        return self._known[1]
+
+    def _find(self, index: int, kind: Kind, number: int) -> Current | None:
+        document = self._document
         stops = self._stops(index, kind)
         if number >= len(stops):
             return None

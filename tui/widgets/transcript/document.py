@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 
 from tui.widgets.transcript.base import Entry, Look
 from tui.widgets.transcript.extent import Extent
@@ -98,17 +99,23 @@ class Document:
         self._found.pop(index, None)
         return self._extent.set(index, height)
 
-    def find_height(self) -> bool:
-        """Find one more exact height, which counts from :meth:`take_heights` on; says whether there was one to find.
+    def find_heights(self, deadline: float) -> bool:
+        """Find exact heights until ``deadline``, which count from :meth:`take_heights` on.
 
-        The last one comes first: a reader is nearer to the end than to the start.
+        The last ones come first: a reader is nearer to the end than to the start.
+
+        Returns:
+            Whether some are left to find.
         """
-        while self._to_find:
-            index = self._to_find.pop()
+        assert self.look is not None
+        while self._to_find and perf_counter() < deadline:
+            index = self._to_find[-1]
             if index in self._unmeasured:
+                if not self.entries[index].prepare(self.look, deadline):
+                    break
                 self._found[index] = len(self.lines_of(index))
-                return True
-        return False
+            self._to_find.pop()
+        return bool(self._to_find)
 
     def take_heights(self) -> None:
         """Let all heights count that were found."""

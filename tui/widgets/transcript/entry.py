@@ -10,7 +10,7 @@ from tui.sanitize import SafeText, safe, safe_cells
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry, Look, estimate_lines, title, with_margin
 from tui.widgets.transcript.flow import breaks, total
-from tui.widgets.transcript.line import Line, Run, Tabs, expand
+from tui.widgets.transcript.line import Line, Run, expand
 from tui.widgets.transcript.styles import Styles
 
 __all__ = ["AnswerEntry", "Attachment", "Entry", "NoteEntry", "PersonEntry", "QueuedEntry"]
@@ -111,13 +111,11 @@ def plain_lines(text: SafeText, style: Style, width: int) -> list[Line]:
     for paragraph in text.split("\n"):
         shown, tabs = expand(safe_cells(paragraph) if "\t" not in paragraph else paragraph)
         for begin, end, after in breaks(shown, max(width, 2)):
-            lines.append(_piece(shown[begin:end], style, tabs, begin, shown[end:after]))
+            piece = shown[begin:end]
+            join = shown[end:after] if tabs is None else tabs.between(end, after)
+            lines.append(Line([(piece, style)] if piece else [], piece, join=join, tabs=tabs, offset=begin))
         lines[-1].join += "\n"
     return lines
-
-
-def _piece(text: str, style: Style, tabs: Tabs | None, offset: int, join: str) -> Line:
-    return Line([(text, style)] if text else [], text, join=join, tabs=tabs, offset=offset)
 
 
 def _chips(attachments: Sequence[Attachment], width: int, styles: Styles) -> list[Line]:

@@ -99,6 +99,10 @@ class Search:
             index = self._pending.pop()
             entry = self._document.entries[index]
             if self._letters in _letters(entry.text) or not self._letters:
+                look = self._document.look
+                if look is not None and not entry.prepare(look, deadline):
+                    self._pending.append(index)
+                    break
                 self._count(index)
                 if self.current is None and self._counts.get(index):
                     self.current = (index, 0)

@@ -231,9 +231,7 @@ class LineView(ScrollView):
         # A selection is a range of lines: let them be until it is gone.
         measuring = not self._document.is_exact and self.text_selection is None
         if measuring:
-            is_left = True
-            while is_left and perf_counter() < end:
-                is_left = self._document.find_height()
+            is_left = self._document.find_heights(end)
             if not is_left or monotonic() - self._heights_at > HEIGHTS_EVERY_SECONDS:
                 self._take_heights()
         is_busy = self._more_work(end)

@@ -79,6 +79,13 @@ class Transcript(LineView, can_focus=True):
         self._search = None
         super().show(entries)
 
+    def append(self, entry: Entry) -> None:
+        """Add an entry and go to the end: something was just said."""
+        super().append(entry)
+        if self._search is not None:
+            self._search.changed(len(self._document.entries) - 1)
+            self._work_later()
+
     def entry_changed(self, entry: Entry) -> None:
         """Show, soon, an entry whose content has changed."""
         super().entry_changed(entry)
@@ -208,8 +215,10 @@ class Transcript(LineView, can_focus=True):
     def action_copy(self) -> None:
         """Ask for a copy of what is selected, or else of what the cursor is on."""
         text, current = self.current_text(), self.current
-        if not text:
+        if text is None:
             raise SkipAction
+        if not text:
+            return
         if self.text_selection is not None or current is None:
             what = "selection"
         else:

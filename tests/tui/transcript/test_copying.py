@@ -1,0 +1,113 @@
+"""What is selected is copied as it was written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tui.transcript.host import WORDS, Host, answer, copied_whole, look, settled, until
+from tui.sanitize import SafeText, safe
+from tui.widgets.transcript.entry import PersonEntry
+
+CODE = "def f():\n\treturn 1\n\n\n    x = '" + "long " * 30 + "'"
+
+
+@pytest.mark.parametrize("width", [20, 60, 120])
+def test_prose_is_copied_without_the_newlines_of_soft_wraps(width: int) -> None:
+    assert (
+        copied_whole(answer(f"{WORDS.strip()}\nsecond line\n\nnext"), width)
+        == f"{WORDS.strip()}\nsecond line\n\nnext\n"
+    )
+
+
+@pytest.mark.parametrize("width", [20, 60, 120])
+def test_code_keeps_tabs_blank_lines_and_long_lines(width: int) -> None:
+    assert copied_whole(answer(f"```python\n{CODE}\n```"), width) == CODE + "\n"
+
+
+def test_list_marks_are_copied_as_markdown_and_bars_are_not() -> None:
+    source = "1. one\n   - nested\n   - [x] done\n2. two\n\n> quoted"
+    assert copied_whole(answer(source)) == "1. one\n   - nested\n   - [x] done\n2. two\n\nquoted\n"
+
+
+def test_code_in_a_list_is_copied_without_the_lists_indent() -> None:
+    entry = answer("- do\n  ```sh\n  ls\n  cd ..\n  ```\n")
+    assert copied_whole(entry) == "- do\nls\ncd ..\n"
+
+
+@given(st.text(alphabet="ab \t\n日", max_size=80), st.sampled_from([12, 40]))
+def test_what_a_person_typed_is_copied_as_it_was_typed(text: str, width: int) -> None:
+    assert copied_whole(PersonEntry(text), width) == safe(text) + "\n"
+
+
+def test_a_part_of_a_line_with_tabs_is_what_was_written_there() -> None:
+    entry = answer("```\na\tb\tc\n```")
+    line = next(line for line in entry.lines(look()) if line.text.startswith("a"))
+    start = line.start
+    assert line.text == "a   b   c"
+    assert line.copied(start, start + 1) == "a"
+    assert line.copied(start + 1, start + 5) == "\tb"
+
+
+def test_the_originals_of_blocks_are_byte_for_byte() -> None:
+    source = f"# Title\n\n- a\n- b\n\n~~~ python title\n{CODE}\n~~~\n\n| a | b |\n|--|--|\n| 1 |\t2 |\n\n> end"
+    passages = answer(source).passages(look())
+    assert [passage.kind for passage in passages] == ["heading", "list", "code", "table", "quote"]
+    assert passages[1].text == "- a\n- b"
+    assert (passages[2].text, passages[2].language) == (CODE + "\n", "python")
+    assert passages[3].text == "| a | b |\n|--|--|\n| 1 |\t2 |"
+
+
+def test_code_is_found_where_it_is_nested() -> None:
+    entry = answer("- a\n  ```c\n  int x;\n  ```\n\n> ```\n> y\n> ```\n\n    z\n")
+    codes = entry.codes(look())
+    assert [(code.language, code.text) for code in codes] == [("c", "int x;\n"), ("", "y\n"), ("", "z\n")]
+
+
+async def test_keys_select_and_copy() -> None:
+    app = Host([PersonEntry("question"), answer("first line\n\nsecond\n\n```\na\n\tb\n```")])
+    async with app.run_test(size=(60, 30)) as pilot:
+        await settled(pilot, app)
+        await pilot.press("shift+right", "shift+right", "shift+right", "c")
+        await until(pilot, lambda: app.copied == "que")
+        await pilot.press("shift+end", "ctrl+c")
+        await until(pilot, lambda: app.copied == "question")
+        await pilot.press("escape")
+        assert app.screen.selections == {}
+        await pilot.press("right_square_bracket", "shift+down", "shift+end", "c")
+        await until(pilot, lambda: app.copied == "a\n\tb")
+        await pilot.press("shift+up", "c")
+        await until(pilot, lambda: app.copied == "a")
+        count = len(app.heard)
+        await pilot.press("shift+home", "c", "ctrl+c")
+        assert len(app.heard) == count
+
+
+async def test_selecting_beyond_the_view_scrolls() -> None:
+    app = Host([answer("\n\n".join(f"paragraph {n}" for n in range(80)))])
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settled(pilot, app)
+        app.view.scroll_to(y=0, animate=False)
+        await pilot.press(*["shift+pagedown"] * 4, "shift+end", "c")
+        await until(pilot, lambda: app.copied)
+        assert app.copied is not None
+        assert app.copied.startswith("paragraph 0\n\nparagraph 1\n\n")
+        assert app.view.scroll_y > 0
+
+
+async def test_copying_without_a_selection_copies_what_is_current() -> None:
+    app = Host([PersonEntry("question", key=1), answer("# A\n\n```c\nint x;\n```", key=2)])
+    async with app.run_test(size=(60, 30)) as pilot:
+        await settled(pilot, app)
+        await pilot.press("c")
+        assert app.heard == []
+        await pilot.press("right_square_bracket", "c")
+        await until(pilot, lambda: app.copied == "int x;\n")
+        await pilot.press("left_curly_bracket", "c")
+        await until(pilot, lambda: app.copied == "# A\n\n```c\nint x;\n```")
+
+
+def test_controls_never_reach_the_clipboard() -> None:
+    assert copied_whole(PersonEntry("a\x1b[2Jb")) == "a␛[2Jb\n"
+    assert answer("a\x1bb").text == SafeText("a␛b")

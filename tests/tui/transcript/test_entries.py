@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import gc
+from time import perf_counter
+
+import pytest
+
+from tests.tui.transcript.host import STYLES, WORDS, Host, answer, look, settled, until
+from tui.sanitize import SafeText
+from tui.widgets.transcript.base import Entry
+from tui.widgets.transcript.code import Code
+from tui.widgets.transcript.entry import AnswerEntry, PersonEntry, QueuedEntry, bytes_in_words
+from tui.widgets.transcript.pacing import SLOWEST_FRAME_SECONDS, Pacer
+
+
+def shown(entry: Entry, width: int = 60) -> list[str]:
+    return [line.strip(STYLES).text.rstrip() for line in entry.lines(look(width))]
+
+
+def test_attachments_are_chips_under_the_text() -> None:
+    files = [(SafeText("notes.txt"), 812), (SafeText("a" * 80 + ".py"), 34_000)]
+    lines = shown(PersonEntry("read these", files))
+    assert any("notes.txt · 812 B" in line for line in lines)
+    assert any("…" in line and "34 kB" in line for line in lines)
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (999, "999 B"), (12_345, "12 kB"), (3_400_000, "3.4 MB")])
+def test_sizes_are_said_as_people_say_them(size: int, words: str) -> None:
+    assert bytes_in_words(size) == words
+
+
+def test_a_queued_message_says_so() -> None:
+    assert any("queued" in line for line in shown(QueuedEntry("later")))
+    assert not QueuedEntry("later").is_message
+
+
+def test_a_list_shows_blank_lines_where_its_author_left_them() -> None:
+    assert shown(answer("- a\n- b\n\n- c\n\n  d"))[2:-1] == ["  • a", "  • b", "", "  • c", "", "    d"]
+
+
+def test_wide_characters_and_clusters_fill_their_cells() -> None:
+    for line in answer("日本語 👩‍👩‍👧‍👦 ❤️ **❤**️ e\u0301\n\n| 日 | 👍🏽 |\n|--|--|\n| ❤️ | x |").lines(look(24)):
+        strip = line.strip(STYLES, 24)
+        assert strip.cell_length == 24
+        assert sum(segment.cell_length for segment in strip) == 24
+
+
+def test_a_long_answer_is_rendered_in_slices() -> None:
+    source = "".join(f"## {n}\n\n{WORDS * 3}\n\n- a\n- b\n\n" for n in range(300))
+    sliced, size = answer(source), look()
+    slices = 1
+    while not sliced.prepare(size, perf_counter()):
+        slices += 1
+    assert slices > 10
+    assert shown(sliced) == shown(answer(source))
+
+
+def test_code_gets_its_colours_later_and_keeps_its_height() -> None:
+    entry = answer("```python\n" + "x = 'text'\n" * 500 + "```")
+    lines = list(entry.lines(look()))
+    code = next(line.colours for line in lines if line.colours is not None)
+    assert isinstance(code, Code)
+    before = [line.strip(STYLES) for line in lines]
+    slices = 1
+    while not code.work(perf_counter() + 0.0005):
+        slices += 1
+    assert slices > 1
+    after = [line.strip(STYLES) for line in lines]
+    assert [strip.text for strip in before] == [strip.text for strip in after]
+    assert before[5] != after[5]
+
+
+def test_an_open_fence_is_coloured_row_by_row() -> None:
+    entry = AnswerEntry(SafeText("demo"))
+    entry.set_text("```python\ndef f():\n    return 1\nx =")
+    code = next(line.colours for line in entry.lines(look()) if isinstance(line.colours, Code))
+    assert code.wants_colours
+    code.work(perf_counter() + 1)
+    assert len(code.runs(0, 0, 8, STYLES)) > 1
+    assert len(code.runs(2, 0, 3, STYLES)) == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "more"),
+    [
+        ("".join(f"- item {n} with some words\n" for n in range(500)), "- item and some more words in it\n" * 6),
+        ("| a | b |\n|---|---|\n" + "".join(f"| row {n} | words |\n" for n in range(300)), "| row | words |\n" * 8),
+        ("```c\n" + "int x = f(1, 2); /* note */\n" * 2000, "int y;\n" * 30),
+        (WORDS * 620, "and **so** on, with `code` and words " * 6),
+    ],
+    ids=["list", "table", "fence", "line"],
+)
+def test_a_long_block_costs_a_frame_no_more_than_a_short_one(block: str, more: str) -> None:
+    def cost(begin: str) -> float:
+        entry = AnswerEntry(SafeText("demo"))
+        size = look(100)
+        for end in range(0, len(begin), 700):
+            entry.set_text(begin[:end])
+            entry.lines(size)
+        gc.collect()
+        seconds = []
+        for end in range(5, len(more), 5):
+            entry.set_text(begin + more[:end])
+            before = perf_counter()
+            entry.lines(size)
+            seconds.append(perf_counter() - before)
+        return sorted(seconds)[len(seconds) // 2]
+
+    # Orders of magnitude, so that a busy machine fails nothing: without settled parts it is a hundredfold.
+    assert cost(block) < 25 * cost(block[: len(block) // 20]) + 0.002
+
+
+async def test_the_theme_changes_colours_and_nothing_else() -> None:
+    app = Host([answer(f"{WORDS}\n\n```c\nint x;\n```") for _ in range(30)])
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settled(pilot, app)
+        before, height = app.lines(), app.view.virtual_size.height
+        strip = app.view.render_line(2)
+        app.theme = "localqwen-light"
+        await until(pilot, lambda: app.view.render_line(2) != strip)
+        assert app.lines() == before
+        assert app.view.virtual_size.height == height
+        assert app.view.is_exact
+
+
+async def test_the_extent_is_exact_and_the_place_is_kept_when_it_becomes_so() -> None:
+    app = Host([answer(f"# {n}\n\n" + "- item\n" * (n % 7) + WORDS * (n % 5)) for n in range(120)])
+    async with app.run_test(size=(60, 20)) as pilot:
+        app.view.scroll_to(y=app.view.max_scroll_y // 2, animate=False)
+        await pilot.pause()
+        top = [line for line in app.lines() if line]
+        await settled(pilot, app)
+        assert [line for line in app.lines() if line] == top
+        width = app.view.scrollable_content_region.width
+        assert app.view.virtual_size.height == sum(len(entry.lines(look(width))) for entry in app.entries)
+
+
+async def test_a_growing_answer_is_followed_unless_the_reader_left() -> None:
+    entry = AnswerEntry(SafeText("demo"))
+    app = Host([entry])
+    async with app.run_test(size=(60, 20)) as pilot:
+        entry.set_text("\n\n".join(f"paragraph {n}" for n in range(40)))
+        app.view.entry_changed(entry)
+        await until(pilot, lambda: any("paragraph 39" in line for line in app.lines()))
+        await pilot.press("pageup")
+        await until(pilot, lambda: not app.view.following)
+        place = app.lines()
+        entry.set_text(entry.text + "\n\nunseen")
+        app.view.entry_changed(entry)
+        await until(pilot, lambda: app.view.is_settled)
+        assert app.lines() == place
+        await pilot.press("end")
+        await until(pilot, lambda: any("unseen" in line for line in app.lines()))
+
+
+def test_dear_frames_come_seldom_and_much_text_hurries_them() -> None:
+    pacer = Pacer()
+    assert pacer.wait(10.0, 0) == 0
+    pacer.begin(10.0)
+    pacer.end(0.004)
+    calm, busy = pacer.wait(10.0, 5), pacer.wait(10.0, 500)
+    assert busy < calm < 0.13
+    pacer.end(9.0)
+    assert pacer.wait(10.0, 0) == SLOWEST_FRAME_SECONDS
+    assert pacer.wait(11.0, 0) == 0
