@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 
 from textual.screen import Screen
 from textual.timer import Timer
@@ -40,25 +41,31 @@ class Display:
 
     # -- the widgets -----------------------------------------------------------------------------------------------
 
-    @property
+    # Asked for at each delta, and a query walks over all widgets: hence once.
+
+    @cached_property
     def transcript(self) -> Transcript:
         """Where the conversation is read."""
         return self.screen.query_one(Transcript)
 
-    @property
+    @cached_property
     def composer(self) -> Composer:
         """Where the next message is written."""
         return self.screen.query_one(Composer)
 
-    @property
+    @cached_property
     def sidebar(self) -> Sidebar:
         """The list of conversations."""
         return self.screen.query_one(Sidebar)
 
+    @cached_property
+    def _status(self) -> StatusLine:
+        return self.screen.query_one(StatusLine)
+
     @property
     def is_shown(self) -> bool:
         """Whether there is a screen: workers outlive the widgets when the app ends in another way than Ctrl+Q."""
-        return self.screen.is_running and bool(self.screen.query(Transcript))
+        return self.screen.is_running and self.transcript.is_attached
 
     @property
     def is_temporary(self) -> bool:
@@ -128,7 +135,7 @@ class Display:
         if title != self._title:
             self._title = title
             self.screen.query_one("#title", Static).update(title)
-        self.screen.query_one(StatusLine).show(
+        self._status.show(
             self.turns.model(conversation),
             backend.state,
             self.last_answer,
