@@ -28,13 +28,13 @@ class ReadingCommands:
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """By command id."""
-        transcript = self._desk
+        desk = self._desk
         return {
             "view.find": self.find,
-            "message.previous": lambda _: transcript.transcript.move(-1, "message"),
-            "message.next": lambda _: transcript.transcript.move(1, "message"),
-            "code.previous": lambda _: transcript.transcript.move(-1, "code"),
-            "code.next": lambda _: transcript.transcript.move(1, "code"),
+            "message.previous": lambda _: desk.transcript.move(-1, "message"),
+            "message.next": lambda _: desk.transcript.move(1, "message"),
+            "code.previous": lambda _: desk.transcript.move(-1, "code"),
+            "code.next": lambda _: desk.transcript.move(1, "code"),
             "message.copy": self.copy,
             "code.copy": self.copy_code,
             "code.save": self.save_code,
