@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/tui_fidelity.py [CHUNKINGS] [SPEC ...]
 
 A SPEC is a ``spec.txt`` of CommonMark or GFM, or an archive that holds one: ``pip download --no-deps --no-binary :all:
-commonmark`` gets CommonMark's, cmark-gfm's repository has ``test/spec.txt``. Without one, only the sources below are
-used. Each chunking takes one to four examples, joined, and cuts them at random places; in half of them the answer is
-laid out after each piece. Compared are the painted strips in their final colours, and what is copied of each line.
+commonmark`` gets CommonMark's, ``apt-get source --download-only cmark-gfm`` GFM's with its extensions. Without one,
+only the sources below are used. Each chunking takes one to four examples, joined, and cuts them at random places; in
+half of them the answer is laid out after each piece. Compared are the painted strips in their final colours, and what
+is copied of each line.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ OWN = (
 
 
 def examples(path: Path) -> list[str]:
-    """The Markdown of a specification's examples."""
+    """The Markdown of a specification's examples, and of its extensions'."""
     if path.suffix == ".gz":
+        text = ""
         with tarfile.open(path) as archive:
-            name = next(member for member in archive.getnames() if member.endswith("spec.txt"))
-            file = archive.extractfile(name)
-            assert file is not None
-            text = file.read().decode()
+            for name in archive.getnames():
+                if name.endswith(("/spec.txt", "/extensions.txt")):
+                    file = archive.extractfile(name)
+                    assert file is not None
+                    text += file.read().decode() + "\n"
     else:
         text = path.read_text(encoding="utf-8")
     return [match[1].replace("→", "\t") for match in EXAMPLE.finditer(text)]
