@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -172,11 +173,12 @@ class ConversationCommands:
             name = await asked(desk, line)
         if not name.strip():
             return
-        chat, tree = conversation.chat, conversation.tree
+        store, chat_id, tip = conversation.store, conversation.chat.id, conversation.tip
 
         def write() -> Path:
             path = new_file(name)
-            export_chat(chat, tree, path)
+            # As it is kept: what is open knows an older tip and date, and may change while it is written.
+            export_chat(replace(store.chat(chat_id), tip=tip), store.tree(chat_id), path)
             return path
 
         await desk.tell_written(write)
