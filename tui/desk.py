@@ -131,9 +131,11 @@ class Desk(Display):
             self.transcript.go_to(message_id)
 
     async def leave(self) -> None:
-        """Keep the draft of the conversation that is about to be left."""
-        draft = self.composer.draft
-        await self.conversation.save_draft(draft.text, draft.attachments)
+        """Keep the draft of the conversation that is about to be left, and what is typed while it is being kept."""
+        kept = None
+        while (draft := self.composer.draft) != kept:
+            await self.conversation.save_draft(draft.text, draft.attachments)
+            kept = draft
 
     def tell_waiting(self) -> None:
         """Tell of messages that a kill or a stop has left in a queue."""
