@@ -76,15 +76,20 @@ class Sidebar(Vertical):
         return self.query_one("#conversations", OptionList)
 
     def show(self, chats: Sequence[Chat], current: int | None) -> None:
-        """List these conversations and mark the open one."""
+        """List these conversations and mark the open one; who goes through the list stays where they are."""
         rows = [(chat.id, _label(chat)) for chat in chats]
         options = self.options
+        at = options.highlighted if options.has_focus else None
+        marked = self._shown[at][0] if at is not None and at < len(self._shown) else current
         if rows != self._shown:
             self._shown = rows
             options.clear_options()
             options.add_options([Option(Content(label), id=str(chat_id)) for chat_id, label in rows])
         ids = [chat_id for chat_id, _ in rows]
-        options.highlighted = ids.index(current) if current in ids else None
+        if marked in ids:
+            options.highlighted = ids.index(marked)
+        else:
+            options.highlighted = min(at or 0, len(ids) - 1) if options.has_focus and ids else None
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Pass the choice on, as a conversation."""
