@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
+from textual import events
 from textual.pilot import Pilot
 
+from localqwen.chats.store import Store
+from localqwen.chats.tree import Message
 from localqwen.client import MODEL_DEFAULTS
 from localqwen.device_memory import DeviceMemory
+from localqwen.errors import ServerError
 from localqwen.events import AnswerEvent, Delta, Finished, LoadEvent, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
-from tui.backend import Listener
+from tui.backend import Connection, Listener
+from tui.model_list import ModelRow
 from tui.widgets.transcript.view import Transcript
+
+GB = 10**9
+SIZE = (110, 36)
 
 
 class FakeClient:
@@ -23,6 +32,7 @@ class FakeClient:
     def __init__(self) -> None:
         self.events: asyncio.Queue[AnswerEvent] = asyncio.Queue()
         self.asked: list[list[ChatMessage]] = []
+        self.params: list[SamplingParams] = []
         self.resumed: list[bool] = []
         self.closed = 0
         self.counts: dict[str, int] = {}
@@ -43,6 +53,7 @@ class FakeClient:
         resume: bool = False,
     ) -> AsyncGenerator[AnswerEvent, None]:
         self.asked.append(list(messages))
+        self.params.append(params)
         self.resumed.append(resume)
         try:
             while True:
@@ -67,24 +78,29 @@ class FakeClient:
 class FakeConnection:
     """A model that loads and dies when the test says so; by default it is ready at once."""
 
-    def __init__(self, *, ready: bool = True, address: str | None = None) -> None:
-        self.name = "fake"
+    def __init__(self, *, ready: bool = True, address: str | None = None, name: str = "fake") -> None:
+        self.name = name
         self.address = address
         self.client = FakeClient()
         self.lives = 0
+        self.given_up = 0
         self._events: asyncio.Queue[LoadEvent | str] = asyncio.Queue()
         self._ready = ready
 
     async def live(self, listener: Listener) -> str:
         self.lives += 1
         if self._ready:
-            listener.loaded(self.client, Ready("fake", 4096))
-        while True:
-            event = await self._events.get()
-            if isinstance(event, str):
-                listener.lost()
-                return event
-            listener.loaded(self.client, event)
+            listener.loaded(self.client, Ready(self.name, 4096))
+        try:
+            while True:
+                event = await self._events.get()
+                if isinstance(event, str):
+                    listener.lost()
+                    return event
+                listener.loaded(self.client, event)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
 
     def load(self, event: LoadEvent) -> None:
         """Let loading go on."""
@@ -95,7 +111,26 @@ class FakeConnection:
         self._events.put_nowait(reason)
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 20) -> None:
+class FakeSource:
+    """Models to choose from; what is larger than 10 GB does not fit."""
+
+    def __init__(self, *rows: ModelRow, error: str = "") -> None:
+        self.rows = list(rows)
+        self.error = error
+
+    async def listed(self) -> list[ModelRow]:
+        if self.error:
+            raise ServerError(self.error)
+        return self.rows
+
+    async def judged(self) -> list[ModelRow]:
+        return [replace(row, fit="gpu" if row.size < 10 * GB else "no", short=GB) for row in self.rows]
+
+    def connection(self, row: ModelRow) -> Connection:
+        return FakeConnection(name=row.name)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 5) -> None:
     """Wait for a condition; one ``pilot.pause()`` is not enough, and a fixed sleep is too long or too short."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -114,3 +149,22 @@ def screen_text(app: object) -> str:
 def transcript(app: ChatApp) -> Transcript:
     """The chat screen's transcript."""
     return app.chat.query_one(Transcript)
+
+
+def shows(pilot: Pilot[None], *texts: str) -> Callable[[], bool]:
+    """A condition: these are on the screen."""
+    return lambda: all(text in screen_text(pilot.app) for text in texts)
+
+
+def last_message(store: Store) -> Message:
+    """The end of the path of the conversation that was used last."""
+    chat = store.chats()[0]
+    return store.tree(chat.id).path(chat.tip)[-1]
+
+
+async def type_text(pilot: Pilot[None], text: str) -> None:
+    """Type as fast as a terminal can bring it."""
+    names = {" ": "space", "\n": "ctrl+j", "?": "question_mark", ".": "full_stop", "!": "exclamation_mark"}
+    for char in text:
+        pilot.app.post_message(events.Key(names.get(char, char), None if char == "\n" else char))
+    await pilot.pause()

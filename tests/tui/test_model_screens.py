@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,37 +9,17 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, TextArea
 
-from localqwen.errors import ServerError
 from localqwen.settings import Settings, read
-from tests.tui.fakes import FakeConnection
+from tests.tui.fakes import GB, FakeSource
 from tests.tui.test_sanitize import is_harmless
-from tui.backend import Connection
 from tui.model_list import ModelRow
 from tui.screens.models import ModelsScreen
 from tui.screens.settings import SettingsScreen
 from tui.theme import CONTRAST_DARK, DARK, THEMES, first_theme
 
-GB = 10**9
 HERE = ModelRow("mine-7b", "Mine", 5 * GB, 32768, 131072, Path("/m.gguf"))
 EVIL = ModelRow("evil\x1b]52;c;x\x07[b]name[/b]\u202e", "", GB, path=Path("/evil.gguf"))
 AWAY = ModelRow("qwen2-72b", "Qwen2 72B", 47 * GB, 32768, 131072)
-
-
-class FakeSource:
-    def __init__(self, *rows: ModelRow, error: str = "") -> None:
-        self.rows = list(rows)
-        self.error = error
-
-    async def listed(self) -> list[ModelRow]:
-        if self.error:
-            raise ServerError(self.error)
-        return self.rows
-
-    async def judged(self) -> list[ModelRow]:
-        return [replace(row, fit="gpu" if row.size < 10 * GB else "no", short=GB) for row in self.rows]
-
-    def connection(self, row: ModelRow) -> Connection:
-        return FakeConnection()
 
 
 class Host(App[None]):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from localqwen.chats.store import Store
 from localqwen.serve_options import ServeOptions
-from tests.tui.fakes import screen_text, until
-from tests.tui.test_app import SIZE, last_message, shows, type_text
+from tests.tui.fakes import SIZE, last_message, screen_text, shows, type_text, until
 from tui.app import ChatApp
 from tui.backend import LocalServer
 
