@@ -215,4 +215,4 @@ def test_what_has_changed_is_painted_soon_because_the_package_is_imported_before
     code = "import tui.app; from textual import constants; print(constants.MAX_FPS)"
     environment = {name: value for name, value in os.environ.items() if name != "TEXTUAL_FPS"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "120"
+    assert done.stdout.strip() == "480"
