@@ -33,8 +33,8 @@ class Budget:
         self._backend = backend
         self._counted: dict[tuple[str, object], TokenCount] = {}
 
-    async def look(self, conversation: Conversation, outgoing: Outgoing) -> Spent | None:
-        """What the draft takes; ``None`` when there is none and the context is as good as empty."""
+    async def look(self, conversation: Conversation, outgoing: Outgoing) -> Spent:
+        """What the draft takes, and what is left for it; nothing to say of an empty one in an empty conversation."""
         if outgoing.is_empty and not conversation.path:
             return Spent(None, None, (), is_estimate=False)
         files = [await self._count(content_of("", [one])) for one in outgoing.attachments]
@@ -53,12 +53,17 @@ class Budget:
 
     async def _count_history(self, conversation: Conversation) -> TokenCount:
         path = conversation.path
-        usage = path[-1].usage if path else None
-        if usage is not None and usage.prompt_tokens:
-            # What the last answer was made from, and the answer itself, were counted when it was made.
-            return TokenCount(usage.prompt_tokens + usage.completion_tokens, is_exact=True)
-        told = history(path, conversation.system)
-        return await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
+        known = 0
+        for at in range(len(path) - 1, -1, -1):
+            usage = path[at].usage
+            if usage is not None and usage.prompt_tokens:
+                # What an answer was made from, and the answer itself, were counted when it was made.
+                known = usage.prompt_tokens + usage.completion_tokens
+                path = path[at + 1 :]
+                break
+        told = history(path, "" if known else conversation.system)
+        more = await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
+        return TokenCount(known + more.tokens, more.is_exact)
 
     async def _count(self, text: str) -> TokenCount:
         key = text, self._backend.model

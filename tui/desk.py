@@ -178,7 +178,7 @@ class Desk(Display):
     async def _count_tokens(self) -> None:
         composer = self.composer
         said = await self._budget.look(self.conversation, composer.outgoing)
-        if said is not None and self.is_shown:
+        if self.is_shown:
             composer.set_budget(said.draft, said.left, said.is_estimate)
             composer.set_attachment_tokens(said.attachments)
 
