@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
@@ -105,6 +107,13 @@ class Stage:
             case _:
                 raise AssertionError(selector)
         await self.pilot.pause(0)
+
+    async def click(self, text: str) -> None:
+        """Click at the beginning of a text, where it is on the screen for the last time."""
+        await self.sees(text)
+        lines = self.screen.splitlines()
+        row = max(number for number, line in enumerate(lines) if text in line)
+        await self.pilot.click(offset=(cell_len(lines[row][: lines[row].rindex(text)]), row))
 
     # -- what a person sees ----------------------------------------------------------------------------------------
 
@@ -216,6 +225,12 @@ async def staged(
     app = ChatApp(store, reached, params, settings=settings, settings_path=settings_path, complaints=complaints)
     async with app.run_test(size=size, notifications=True) as pilot:
         yield Stage(app, pilot, store, connection, settings_path)
+
+
+def killed(store: Store, to: Path) -> Store:
+    """What a kill at this moment leaves behind: the store's files as they are, in another place."""
+    shutil.copytree(store.path.parent, to)
+    return Store(to / store.path.name)
 
 
 def folder() -> list[str]:

@@ -1,0 +1,86 @@
+"""Messages that are sent while an answer runs: they wait, in their order, over a stop and over a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from localqwen.chats.attachment import Attachment
+from localqwen.chats.store import Store
+from localqwen.events import Finished
+from tests.tui.stage import Stage, killed, staged
+
+
+async def two_wait(stage: Stage) -> None:
+    await stage.begin("first", "an answer")
+    await stage.send("second")
+    stage.composer.fill("third", [Attachment("notes.txt", "the notes")])
+    await stage.press("enter")
+    await stage.sees("2 queued", "second", "third", "notes.txt")
+    assert stage.composer.outgoing.is_empty
+
+
+async def test_what_waits_goes_out_in_its_order(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        stage.client.events.put_nowait(Finished("stop"))
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        assert "1 queued" in stage.hint
+        stage.client.answer("to the second")
+        await stage.until(lambda: len(stage.client.asked) == 3)
+        stage.client.answer("to the third")
+        await stage.rests()
+        assert stage.kept_texts == ["first", "an answer", "second", "to the second", "third", "to the third"]
+        assert "the notes" in stage.client.asked[2][-1]["content"]
+        assert stage.store.queue(stage.chat.id) == []
+
+
+async def test_after_a_stop_something_else_can_be_asked_first(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        await stage.press("escape")
+        await stage.sees("■ stopped", "Enter sends · 2 queued")
+        await stage.begin("something else first", "Of course.")
+        stage.client.events.put_nowait(Finished("stop"))
+        await stage.until(lambda: len(stage.client.asked) == 3)
+        assert stage.kept_texts[2:5] == ["something else first", "Of course.", "second"]
+
+
+async def test_after_an_error_it_waits_too(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        stage.client.events.put_nowait(Finished("error", error="The prompt is too long."))
+        await stage.sees("✗ The prompt is too long.", "Enter sends · 2 queued")
+        assert len(stage.client.asked) == 1
+
+
+async def test_it_outlives_a_kill(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        await stage.until(lambda: stage.kept_texts[-1] == "an answer")
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.sees("Messages wait to be sent in “first”")
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("an answer", "■ stopped", "second", "third", "notes.txt", "Enter sends · 2 queued")
+        await stage.slash("send-queued")
+        await stage.until(lambda: len(stage.client.asked) == 1)
+        stage.client.answer("late")
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        stage.client.answer("later")
+        await stage.rests()
+        assert stage.kept_texts == ["first", "an answer", "second", "late", "third", "later"]
+    after.close()
+
+
+async def test_what_waits_is_taken_back_with_its_files_and_before_what_is_typed(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        await stage.press("escape")
+        await stage.sees("■ stopped")
+        await stage.slash("unqueue")
+        await stage.until(lambda: stage.composer.text == "second\n\nthird")
+        await stage.sees("notes.txt")
+        assert [file.name for file in stage.chat.draft_attachments] == ["notes.txt"]
+        assert stage.store.queue(stage.chat.id) == []
+        await stage.slash("unqueue")
+        await stage.sees("Nothing waits to be sent.")
