@@ -20,9 +20,9 @@ from pathlib import Path
 
 from tui.sanitize import SafeText
 from tui.theme import DARK
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Look
 from tui.widgets.transcript.code import Code
-from tui.widgets.transcript.entry import AnswerEntry
 from tui.widgets.transcript.styles import Styles
 
 CHUNKINGS = 10_000

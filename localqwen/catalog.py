@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+import models
 
 DEMO = "demo"
 
@@ -117,13 +118,27 @@ class Card:
 @cache
 def cards() -> Mapping[str, Card]:
     """All cards by name, the smallest model first."""
-    files = [entry for entry in resources.files("models").iterdir() if entry.name.endswith(".toml")]
-    read = [parse_card(entry.read_text(encoding="utf-8")) for entry in files]
+    read = [parse_card(file.read_text(encoding="utf-8")) for file in _files()]
     return {card.name: card for card in sorted(read, key=lambda card: (card.shape.parameters, card.name))}
+
+
+@cache
+def card(name: str) -> Card | None:
+    """The card of that name, without reading the others."""
+    file = next((file for file in _files() if file.stem == name), None)
+    return parse_card(file.read_text(encoding="utf-8")) if file is not None else None
+
+
+def _files() -> list[Path]:
+    # importlib.resources would do for packages that are zipped, which a native llama.cpp rules out; it takes as long to
+    # import as all cards take to read.
+    return list(Path(models.__path__[0]).glob("*.toml"))
 
 
 def parse_card(text: str) -> Card:
     """Read one card. Raises :class:`CardError` for an unknown, missing or mistyped field."""
+    import tomllib
+
     table = tomllib.loads(text)
     shape = dict(table.pop("shape", {}))
     experts = shape.pop("experts", None)

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 from localqwen.answer_stream import AnswerStream, error_message, json_object
 from localqwen.device_memory import DeviceMemory
+from localqwen.endpoint import Endpoint
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import (
     AnswerEvent,
@@ -40,20 +39,6 @@ TOKENIZE, MEMORY = "/localqwen/tokenize", "/localqwen/memory"
 EXTRA_SECONDS = 10.0  # for what is only nice to know
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a server listens: ``url`` with or without ``/v1``, or a Unix socket (``url`` then names no host)."""
-
-    url: str = "http://localhost"
-    uds: Path | None = None
-    api_key: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What a message calls the server."""
-        return "the model's server process" if self.uds else f"the server at {self.url}"
-
-
 @dataclass(frozen=True, slots=True)
 class Offered:
     """A model that a server offers; ``window`` is its context in tokens, 0 where the server does not tell."""
@@ -66,9 +51,8 @@ class Client:
     """An asynchronous client of one endpoint; use it as ``async with Client(endpoint) as client``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        parts = urlsplit(endpoint.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ServerError(f"{endpoint.url} is no server address: write it as http://HOST:PORT or https://HOST.")
+        """Raises :class:`ServerError` for a malformed address."""
+        host = endpoint.host
         self.endpoint = endpoint
         self._lacking: set[str] = set()
         headers = {"Localqwen-Events": "1"}
@@ -80,7 +64,7 @@ class Client:
             timeout=TIMEOUT,
             transport=httpx.AsyncHTTPTransport(uds=str(endpoint.uds)) if endpoint.uds else None,
             # A proxy from the environment must never see what is said to this machine.
-            trust_env=endpoint.uds is None and parts.hostname not in LOOPBACK,
+            trust_env=endpoint.uds is None and host not in LOOPBACK,
         )
 
     async def __aenter__(self) -> Self:

@@ -7,9 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from localqwen import catalog, paths
+from localqwen import paths
 from localqwen.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    # The cards take longer to read than most questions here take to answer without them.
+    from localqwen import catalog
 
 # What follows a card's name in its GGUF's file name: "-Q4_K_M", "-BF16", ... but not "-Instruct".
 QUANTIZATION_SUFFIX = re.compile(r"-(I?Q\d\w*|BF16|F16|F32)", re.IGNORECASE)
@@ -31,24 +36,25 @@ class InstalledModel:
 
 def installed_models() -> list[InstalledModel]:
     """The models directory's GGUF files, the newest first."""
-    found = [path for path in paths.models_dir().glob("*.gguf") if path.is_file()]
-    found.sort(key=lambda path: (-path.stat().st_mtime, path.name))
-    return [InstalledModel(path, path.stat().st_size, card_of(path)) for path in found]
+    return [InstalledModel(path, path.stat().st_size, card_of(path)) for path in _installed_files()]
 
 
 def card_of(path: Path) -> catalog.Card | None:
     """The card whose release a GGUF file is named after."""
-    for card in catalog.cards().values():
-        name, rest = path.stem[: len(card.basename)], path.stem[len(card.basename) :]
-        if name.lower() == card.basename.lower() and (not rest or QUANTIZATION_SUFFIX.fullmatch(rest)):
-            return card
-    return None
+    from localqwen import catalog
+
+    return next((card for card in catalog.cards().values() if _is_release(path, card)), None)
 
 
 def default_model() -> str | None:
     """The model to open when none is named: the newest installed one, the demo only if there is no other."""
-    names = sorted(installed_models(), key=lambda model: model.card is not None and model.card.name == catalog.DEMO)
-    return names[0].name if names else None
+    files = _installed_files()
+    if len(files) > 1:
+        from localqwen import catalog
+
+        demo = catalog.card(catalog.DEMO)
+        files.sort(key=lambda path: demo is not None and _is_release(path, demo))
+    return files[0].stem if files else None
 
 
 def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
@@ -62,7 +68,9 @@ def resolve(model: str, notify: Callable[[str], None] | None = None) -> Path:
     if path.is_dir():
         raise ModelNotFoundError(f"{model} is a folder, not a GGUF file: convert it with `localqwen convert {model}`.")
     if (installed := find_installed(model)) is not None:
-        return installed.path
+        return installed
+    from localqwen import catalog
+
     if model.lower() == catalog.DEMO:
         from localqwen.demo import demo_model
 
@@ -88,10 +96,27 @@ def _looks_like_path(model: str) -> bool:
     return os.sep in model or model.endswith(".gguf")
 
 
-def find_installed(model: str) -> InstalledModel | None:
+def find_installed(model: str) -> Path | None:
     """The installed file of that name (case and ``.gguf`` do not matter), or the newest one of that card."""
     wanted = model.lower().removesuffix(".gguf")
-    models = installed_models()
-    by_name = [found for found in models if found.name.lower() == wanted]
-    by_card = [found for found in models if found.card is not None and found.card.name == wanted]
-    return next(iter(by_name + by_card), None)
+    files = _installed_files()
+    by_name = next((path for path in files if path.stem.lower() == wanted), None)
+    if by_name is not None or not files:
+        return by_name
+    from localqwen import catalog
+
+    card = catalog.card(wanted)
+    return next((path for path in files if card is not None and _is_release(path, card)), None)
+
+
+def _installed_files() -> list[Path]:
+    """The models directory's GGUF files, the newest first."""
+    found = [path for path in paths.models_dir().glob("*.gguf") if path.is_file()]
+    found.sort(key=lambda path: (-path.stat().st_mtime, path.name))
+    return found
+
+
+def _is_release(path: Path, card: catalog.Card) -> bool:
+    """Whether a GGUF file is named after a card's release."""
+    name, rest = path.stem[: len(card.basename)], path.stem[len(card.basename) :]
+    return name.lower() == card.basename.lower() and (not rest or QUANTIZATION_SUFFIX.fullmatch(rest) is not None)

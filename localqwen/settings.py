@@ -5,9 +5,7 @@ A bad line never stops the chat: its default counts, and one sentence says which
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -106,6 +104,8 @@ def read(path: Path) -> tuple[Settings, list[str]]:
 
 def parse(text: str, name: str) -> tuple[Settings, list[str]]:
     """As :func:`read`, of the text of the file that is called ``name``. Pure."""
+    import tomllib  # most people have no settings file
+
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -184,6 +184,8 @@ def _flat(content: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _like(word: str, others: set[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(word, sorted(others), 1)
     return f" (did you mean {near[0]}?)" if near else ""
 

@@ -22,7 +22,7 @@ import httpx
 from filelock import FileLock
 
 from localqwen import paths
-from localqwen.client import Endpoint
+from localqwen.endpoint import Endpoint
 from localqwen.errors import ServerError
 from localqwen.serve_options import ServeOptions
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from localqwen.client import Client, Endpoint
+from localqwen.client import Client
+from localqwen.endpoint import Endpoint
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import AnswerEvent, Delta, Finished, Loading, Planned, Prefill, Ready, Usage
 from localqwen.params import ChatMessage, SamplingParams

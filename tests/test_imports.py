@@ -14,6 +14,9 @@ NATIVE = {"llama_cpp", "numpy", "gguf"}
 SCREEN = {"textual"}
 SERVER = {"fastapi", "starlette", "uvicorn", "pydantic"}
 
+# What the chat needs sooner or later, but not before the composer can be typed into.
+AFTER_FIRST_PAINT = {"httpx", "markdown_it", "pygments", "tomlkit", "tomllib", "filelock", "psutil", "huggingface_hub"}
+
 # Statement to run, top-level modules that must stay unloaded.
 ARROWS = [
     ("import localqwen", NATIVE | SCREEN | SERVER | {"click", "httpx"}),
@@ -31,8 +34,8 @@ ARROWS = [
     ("import localqwen.cli.demo", NATIVE | SCREEN | SERVER),
     ("import localqwen.client", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
     ("import localqwen.supervisor", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
-    ("import localqwen.chats.store", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
-    ("import localqwen.library", NATIVE | SCREEN | SERVER | {"converters", "tui"}),
+    ("import localqwen.chats.store", NATIVE | SCREEN | SERVER | {"converters", "tui", "filelock"}),
+    ("import localqwen.library", NATIVE | SCREEN | SERVER | {"converters", "tui", "models", "tomllib"}),
     ("import localqwen.engine.jobs", SCREEN | SERVER | {"converters", "tui"}),
     ("import localqwen.server.app", SCREEN | {"converters", "tui"}),
     ("import converters.convert", SCREEN | SERVER | {"localqwen", "tui", "torch", "transformers", "llama_cpp"}),
@@ -40,7 +43,7 @@ ARROWS = [
     ("import converters.gguf_reader", NATIVE | SCREEN | SERVER | {"localqwen", "tui"}),
     ("import converters.readahead", SCREEN | SERVER | {"localqwen", "tui", "huggingface_hub", "llama_cpp"}),
     ("import localqwen.settings", NATIVE | SCREEN | SERVER | {"tomlkit", "httpx", "tui"}),
-    ("import tui.app", NATIVE | SERVER | {"converters", "aiohttp", "tomlkit", "textual_serve"}),
+    ("import tui.app", NATIVE | SERVER | {"converters", "aiohttp", "textual_serve"} | AFTER_FIRST_PAINT),
     ("import tui.backend", NATIVE | SCREEN | SERVER | {"converters", "httpx"}),
     ("import tui.model_source", NATIVE | SCREEN | SERVER | {"converters", "httpx"}),
     ("import tui.plain", NATIVE | SCREEN | SERVER | {"converters", "httpx", "aiohttp", "tomlkit"}),

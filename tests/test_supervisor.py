@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from localqwen import paths
-from localqwen.client import Client, Endpoint
+from localqwen.client import Client
+from localqwen.endpoint import Endpoint
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams

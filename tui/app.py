@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -18,11 +20,14 @@ from localqwen.errors import LocalqwenError
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend, Connection
-from tui.clipboard import ClipboardError, copy
 from tui.commands import COMMANDS, key_label
 from tui.sanitize import safe_line, without_controls
 from tui.screens.chat import ChatScreen
 from tui.theme import THEMES, first_theme, has_no_color
+
+# What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
+ANSWERS = "tui.widgets.transcript.answer"
+WARM_UP_SECONDS = 0.3
 
 
 class ChatApp(App[None]):
@@ -60,14 +65,29 @@ class ChatApp(App[None]):
         self.backend.spawn = partial(self.run_worker, group="backend", exclusive=True)
         self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings, self._set_theme)
 
+    def get_default_screen(self) -> Screen[Any]:
+        """The chat itself: a blank screen under it would have to be styled and painted first."""
+        return self.chat
+
     def on_mount(self) -> None:
         """Paint first; the model starts in a worker."""
         self.set_keymap(self.settings.keymap)
-        self.push_screen(self.chat)
         self.backend.on_change = self.chat.backend_changed
-        self.call_after_refresh(self.backend.start)
+        self.call_after_refresh(self._painted)
         for complaint in self._complaints:
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
+
+    def _painted(self) -> None:
+        """Do what the first frame need not wait for."""
+        if not gc.isenabled():
+            # So `localqwen chat` starts: what is there by now stays, and a collection would look at all of it.
+            gc.freeze()
+            gc.enable()
+        self.backend.start()
+        self.set_timer(WARM_UP_SECONDS, self._warm_up)
+
+    def _warm_up(self) -> None:
+        self.run_worker(partial(import_module, ANSWERS), thread=True, group="warm-up")
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (Ctrl+P) offers: every command of the table."""
@@ -101,6 +121,8 @@ class ChatApp(App[None]):
         self.run_worker(self._copy(text), group="clipboard")
 
     async def _copy(self, text: str) -> None:
+        from tui.clipboard import ClipboardError, copy
+
         try:
             way = await copy(self, text)
         except ClipboardError as error:

@@ -16,7 +16,7 @@ from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 
 if TYPE_CHECKING:
-    from localqwen.client import Endpoint
+    from localqwen.endpoint import Endpoint
     from localqwen.supervisor import Supervisor
 
 
@@ -134,6 +134,7 @@ class RemoteServer:
 
     async def live(self, listener: Listener) -> str:
         """Ask which models there are; the connection is then considered good until an answer fails."""
+        await asyncio.to_thread(import_module, "localqwen.client")
         from localqwen.client import Client
 
         async with Client(self.endpoint) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from localqwen.chats.answer import Answer
 from localqwen.chats.attachment import Attachment
@@ -14,8 +15,11 @@ from localqwen.events import Loading, Ready
 from tui.backend import Backend, State
 from tui.meters import Watch, loading_words, reading_words
 from tui.sanitize import SafeText, safe_line
-from tui.widgets.transcript.entry import AnswerEntry, Entry, NoteEntry, PersonEntry, QueuedEntry
+from tui.widgets.transcript.entry import Entry, NoteEntry, PersonEntry, QueuedEntry
 from tui.widgets.transcript.view import Transcript
+
+if TYPE_CHECKING:
+    from tui.widgets.transcript.answer import AnswerEntry
 
 
 @dataclass(slots=True)
@@ -127,6 +131,9 @@ def _person(conversation: Conversation, message: Message) -> PersonEntry:
 
 
 def _answer(conversation: Conversation, answer: Answer, backend: Backend) -> AnswerEntry:
+    # A new conversation has no answer: the Markdown parser need not be there for the first paint.
+    from tui.widgets.transcript.answer import AnswerEntry
+
     entry = AnswerEntry(safe_line(answer.message.model or backend.model), key=answer.message.id)
     entry.set_branch(*conversation.tree.position(answer.message.id))
     _update(entry, answer, backend, None)

@@ -26,11 +26,13 @@ _TABLE.update(dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), ""
 _TABLE.update({0x2028: " ", 0x2029: " ", 0xFFF9: "", 0xFFFA: "", 0xFFFB: ""})
 
 _CLEAN = {code: char for code, char in _TABLE.items() if code not in (0x09, 0x0A)}
-_DIRTY = re.compile("[" + "".join(re.escape(chr(code)) for code in _CLEAN) + "]")
+# The characters of the tables, as ranges: one by one they take milliseconds to compile, at each start of the app.
+_BEYOND_C0 = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\ufffb"
+_DIRTY = re.compile(rf"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
 # In UTF-8 a byte below 0x80 is that character and nothing else, and 0xC2 begins every C1 control.
 _C0_BYTES = bytes(code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A))
 _C1_BYTES = re.compile(rb"\xc2[\x80-\x9f]")
-_DIRTY_CELL = re.compile("[" + "".join(re.escape(chr(code)) for code in _TABLE) + "]")
+_DIRTY_CELL = re.compile(rf"[\x00-\x1f{_BEYOND_C0}]")
 # One character for one: a laid-out line must keep its length. Nothing to see is the word joiner, of width zero.
 _CELL = {code: char or "\N{WORD JOINER}" for code, char in _TABLE.items()} | {0x09: " ", 0x0A: " "}
 

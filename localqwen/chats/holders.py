@@ -6,10 +6,10 @@ Process ids would not do: they come back with another meaning, after a reboot fo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import uuid
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import IO
 
 
 class Holder:
@@ -20,13 +20,12 @@ class Holder:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.name = uuid.uuid4().hex
-        # Not thread-local: the store may be closed from another thread than the one that opened it.
-        self._lock = FileLock(self._path(self.name), timeout=0, thread_local=False)
-        self._lock.acquire()
+        self._lock = self._path(self.name).open("wb")
+        _take(self._lock)
 
     def release(self) -> None:
         """Free the lock and remove its file."""
-        self._lock.release(force=True)
+        self._lock.close()
         with contextlib.suppress(OSError):
             self._path(self.name).unlink()
 
@@ -35,15 +34,13 @@ class Holder:
         if name == self.name:
             return True
         path = self._path(name)
-        if not path.exists():
-            return False
         try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            return True
+            with path.open("rb") as file:
+                _take(file)
+        except FileNotFoundError:
+            return False
         except OSError:
-            # Unreadable, for instance another user's: better to leave its messages alone.
+            # Locked; or unreadable, for instance another user's: better to leave its messages alone.
             return True
         with contextlib.suppress(OSError):
             path.unlink()
@@ -51,6 +48,11 @@ class Holder:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+
+def _take(file: IO[bytes]) -> None:
+    """Lock an open file until it is closed; the library for that takes longer to import than a small app to paint."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Unshared:

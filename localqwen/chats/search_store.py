@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from localqwen.chats.database import Database
-from localqwen.chats.query import Hit, Query, occurrences, parse, snippet
 from localqwen.chats.rows import storable
+
+if TYPE_CHECKING:
+    from localqwen.chats.query import Hit, Query
 
 # The newest first, which the index can give without looking at the rest; the best would need all that match.
 _TITLES = """
@@ -39,6 +43,8 @@ class SearchRows(Database):
         At most half of the hits are titles. Words of two letters and more are found from their beginnings. Deleted
         conversations, and answers that are being written, are not searched. Nothing that can be typed is an error.
         """
+        from localqwen.chats.query import parse
+
         query = parse(text)
         if not query:
             return []
@@ -49,6 +55,8 @@ class SearchRows(Database):
     def _find(self, statement: str, searched: str, query: Query, limit: int) -> list[Hit]:
         if limit <= 0:
             return []
+        from localqwen.chats.query import Hit, occurrences, snippet
+
         contained = "".join(f" AND instr({searched}, :word{n})" for n in range(len(query.contained)))
         values: dict[str, str | int] = {f"word{n}": storable(word) for n, word in enumerate(query.contained)}
         values |= {"match": storable(query.match), "limit": limit}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from localqwen.chats.message_store import MessageRows
 from localqwen.chats.rows import attachments_json, params_json, storable, usage_json
-from localqwen.chats.transfer import Transfer
 from localqwen.chats.tree import Chat
+
+if TYPE_CHECKING:
+    from localqwen.chats.transfer import Transfer
 
 
 class TransferRows(MessageRows):

@@ -40,7 +40,7 @@ def command(*, target: Path, with_tensors: bool, as_json: bool) -> None:
     from localqwen.library import find_installed
 
     if not target.exists() and (installed := find_installed(str(target))) is not None:
-        target = installed.path
+        target = installed
     try:
         facts = inspect(target)
     except ConversionError as error:

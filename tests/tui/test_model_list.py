@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localqwen import catalog
-from localqwen.client import Endpoint
+from localqwen.endpoint import Endpoint
 from localqwen.events import Planned
 from localqwen.library import InstalledModel
 from localqwen.plan import Plan, Share

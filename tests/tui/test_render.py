@@ -10,9 +10,10 @@ from tests.tui.test_sanitize import HOSTILE, is_harmless
 from tests.tui.test_stream import SOURCES
 from tui.sanitize import SafeText
 from tui.theme import DARK
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Look
 from tui.widgets.transcript.code import Code
-from tui.widgets.transcript.entry import AnswerEntry, Entry, NoteEntry, PersonEntry
+from tui.widgets.transcript.entry import Entry, NoteEntry, PersonEntry
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.table import MIN_COLUMN, fit
 

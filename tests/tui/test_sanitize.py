@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.sanitize import safe, safe_cells, safe_line, without_controls
+from tui.sanitize import _CLEAN, _DIRTY, _DIRTY_CELL, _TABLE, safe, safe_cells, safe_line, without_controls
 
 HOSTILE = st.text(
     st.one_of(
@@ -79,3 +80,9 @@ def test_without_controls_drops_controls_and_nothing_else(text: str) -> None:
 
 def is_control(char: str) -> bool:
     return unicodedata.category(char) == "Cc"
+
+
+def test_what_is_looked_for_is_what_is_replaced() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    assert {ord(char) for char in every if _DIRTY.match(char)} == set(_CLEAN)
+    assert {ord(char) for char in every if _DIRTY_CELL.match(char)} == set(_TABLE)

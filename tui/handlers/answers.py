@@ -9,7 +9,6 @@ from localqwen.events import Loading
 from tui.desk import Desk
 from tui.handlers.conversations import Handler
 from tui.sanitize import SafeText, safe
-from tui.screens.edit import EditScreen
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -91,6 +90,8 @@ class AnswerCommands:
             if is_question
             else "Ctrl+S keeps it as a branch; /continue then goes on from there; Esc cancels"
         )
+        from tui.screens.edit import EditScreen
+
         text = await desk.screen.app.push_screen_wait(EditScreen(title, safe(message.text), hint))
         if text is None or text == safe(message.text):
             return

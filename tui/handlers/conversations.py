@@ -8,16 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from localqwen.chats.export import export_chat, file_name, import_chat
 from localqwen.chats.store import ChatStoreError
 from localqwen.errors import LocalqwenError
 from tui.desk import Desk
 from tui.files import named, new_file
 from tui.sanitize import SafeText, safe_line
-from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
-from tui.screens.line import LineScreen
-from tui.screens.search import SearchScreen
 
+# Dialogs are imported where they are opened: the first paint waits for none of them.
 Handler: TypeAlias = Callable[[str], Awaitable[object] | object]
 
 
@@ -68,6 +65,8 @@ class ConversationCommands:
 
     async def search(self, text: str) -> None:
         """Find, and open what was chosen."""
+        from tui.screens.search import SearchScreen
+
         hit = await self._desk.screen.app.push_screen_wait(SearchScreen(self._desk.store, safe_line(text)))
         if hit is not None:
             await self._desk.open(hit.chat_id, hit.message_id)
@@ -87,8 +86,7 @@ class ConversationCommands:
             except ChatStoreError as error:
                 desk.complain(error)
                 return
-            line = LineScreen(SafeText("Rename"), safe_line(old), SafeText("Enter takes it, Esc cancels"))
-            title = await asked(desk, line)
+            title = await asked(desk, "Rename", safe_line(old), "Enter takes it, Esc cancels")
         if not title.strip():
             return
         if chat_id == self._open_id():
@@ -148,6 +146,8 @@ class ConversationCommands:
 
     async def settings(self, _: str) -> None:
         """The system prompt and how to sample."""
+        from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
+
         desk = self._desk
         conversation = desk.conversation
         now = ChatSettings(conversation.system, conversation.params)
@@ -161,6 +161,8 @@ class ConversationCommands:
 
     async def export(self, name: str) -> None:
         """Write the open conversation to a file."""
+        from localqwen.chats.export import export_chat, file_name
+
         desk = self._desk
         conversation = desk.conversation
         if conversation.chat is None or not conversation.path:
@@ -168,9 +170,8 @@ class ConversationCommands:
             return
         if not name:
             suggestion = safe_line(file_name(conversation.chat.title, ".md"))
-            hint = SafeText("A name that ends in .json keeps every branch; .md what is shown.")
-            line = LineScreen(SafeText("Export to"), suggestion, hint)
-            name = await asked(desk, line)
+            hint = "A name that ends in .json keeps every branch; .md what is shown."
+            name = await asked(desk, "Export to", suggestion, hint)
         if not name.strip():
             return
         store, chat_id, tip = conversation.store, conversation.chat.id, conversation.tip
@@ -185,10 +186,11 @@ class ConversationCommands:
 
     async def import_(self, name: str) -> None:
         """Read a conversation from a file, and open it."""
+        from localqwen.chats.export import import_chat
+
         desk = self._desk
         if not name:
-            hint = SafeText("A .json or .md file that /export has written.")
-            name = await asked(desk, LineScreen(SafeText("Import"), SafeText(""), hint))
+            name = await asked(desk, "Import", SafeText(""), "A .json or .md file that /export has written.")
         if not name.strip():
             return
         try:
@@ -203,7 +205,10 @@ class ConversationCommands:
         return desk.conversation.chat.id if desk.conversation.chat is not None and not desk.is_temporary else None
 
 
-async def asked(desk: Desk, line: LineScreen) -> str:
-    """What is typed there, ``""`` for Esc."""
+async def asked(desk: Desk, title: str, text: SafeText, hint: str) -> str:
+    """What is typed in a dialog of one line that begins with ``text``; ``""`` for Esc."""
+    from tui.screens.line import LineScreen
+
+    line = LineScreen(SafeText(title), text, SafeText(hint))
     typed: str | None = await desk.screen.app.push_screen_wait(line)
     return typed or ""

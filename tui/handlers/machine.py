@@ -6,11 +6,7 @@ from collections.abc import Mapping
 
 from tui.desk import Desk
 from tui.handlers.conversations import Handler
-from tui.model_source import source_for
 from tui.sanitize import SafeText, safe_line
-from tui.screens.help import HelpScreen
-from tui.screens.models import ModelsScreen
-from tui.screens.plan import PlanScreen
 from tui.theme import THEMES
 
 
@@ -34,6 +30,9 @@ class MachineCommands:
 
     async def choose(self, _: str) -> None:
         """Another model for the open conversation."""
+        from tui.model_source import source_for
+        from tui.screens.models import ModelsScreen
+
         desk = self._desk
         source = source_for(desk.backend.connection, desk.backend.planned)
         row = await desk.screen.app.push_screen_wait(ModelsScreen(source, desk.backend.model))
@@ -49,6 +48,8 @@ class MachineCommands:
 
     def plan(self, _: str) -> None:
         """Where the model lies."""
+        from tui.screens.plan import PlanScreen
+
         backend = self._desk.backend
         self._desk.screen.app.push_screen(PlanScreen(backend.planned, remote=backend.connection.address is not None))
 
@@ -74,4 +75,6 @@ class MachineCommands:
 
     def help(self, _: str) -> None:
         """Commands and keys."""
+        from tui.screens.help import HelpScreen
+
         self._desk.screen.app.push_screen(HelpScreen(self._desk.settings().keymap))

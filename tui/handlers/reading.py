@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from localqwen.chats.export import write_whole
 from localqwen.chats.rows import storable
 from tui.desk import Desk
-from tui.editor import EditorError, edit
 from tui.files import new_file
 from tui.handlers.conversations import Handler, asked
 from tui.sanitize import SafeText, safe_line
-from tui.screens.line import LineScreen
 from tui.widgets.find_bar import FindBar
 from tui.widgets.transcript.cursor import Current
 
@@ -67,13 +64,14 @@ class ReadingCommands:
 
     async def save_code(self, name: str) -> None:
         """Write the code to a file that is not there yet."""
+        from localqwen.chats.export import write_whole
+
         desk, code = self._desk, self._code()
         if code is None:
             return
         if not name:
-            hint = SafeText("In the folder where localqwen was started, unless the path says otherwise")
-            line = LineScreen(SafeText("Save the code as"), safe_line(f"code.{suffix(code.language)}"), hint)
-            name = await asked(desk, line)
+            hint = "In the folder where localqwen was started, unless the path says otherwise"
+            name = await asked(desk, "Save the code as", safe_line(f"code.{suffix(code.language)}"), hint)
         if not name.strip():
             return
 
@@ -86,6 +84,8 @@ class ReadingCommands:
 
     async def open_code(self, _: str) -> None:
         """Look at the code in an editor; what is changed there stays there."""
+        from tui.editor import EditorError, edit
+
         desk, code = self._desk, self._code()
         if code is None:
             return

@@ -100,6 +100,9 @@ class ChatScreen(Screen[None]):
         """Begin with an empty conversation, or with the draft that was left behind."""
         wide = self.app.size.width >= NARROW and self._settings().sidebar
         self.query_one(Sidebar).set_class(not wide, "-hidden")
+        if self.focused is None:
+            # Behind a browser, Textual begins as if it had lost the focus, and would drop the first keys.
+            self.set_focus(self.query_one(self.AUTO_FOCUS))
         draft = self._store.abandoned_draft()
         self.desk.show(Conversation(self._store, draft) if draft is not None else self.desk.blank())
         self.set_interval(TICK_SECONDS, self._tick)

@@ -17,7 +17,6 @@ from textual.widgets import TextArea
 from localqwen.chats.attachment import Attachment
 from tui.attachments import Files, Outgoing, pasted
 from tui.completion import Command, Literally, Mistake, meaning
-from tui.editor import EditorError, edit
 from tui.history import History
 from tui.sanitize import without_controls
 from tui.widgets.chips import Chips
@@ -218,6 +217,8 @@ class ComposerKeys(Vertical):
 
     async def action_editor(self) -> None:
         """Write on in the person's own editor."""
+        from tui.editor import EditorError, edit
+
         self._suggester.close()
         before = self._area.text
         try:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
-from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name
-from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String, _TokenType
-from pygments.util import ClassNotFound
 from rich.cells import cell_len, split_graphemes
 from rich.style import Style
 
 from tui.sanitize import safe_line
 from tui.widgets.transcript.line import Line, Run, Tabs, expand
 from tui.widgets.transcript.styles import Styles
+
+if TYPE_CHECKING:
+    # No code is in view at the start, and Pygments and the Markdown parser take a tenth of the time to the first paint.
+    from markdown_it.token import Token
+    from pygments.lexer import Lexer
+    from pygments.token import _TokenType
 
 # While code grows, its new rows are coloured with what stands before them as far back as this, in characters: a lexer
 # needs about 2 µs for each. When it is whole, it is coloured exactly.
@@ -218,6 +220,9 @@ def _lexer(language: str) -> Lexer | None:
     _LOADED.add(language)
     if not language:
         return None
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
     try:
         return get_lexer_by_name(language.lower(), stripnl=False, ensurenl=False)
     except ClassNotFound:
@@ -226,7 +231,7 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _kind(token: _TokenType) -> str:
-    return next((name for kind, name in _KINDS if token in kind), "")
+    return next((name for kind, name in _kinds() if token in kind), "")
 
 
 @lru_cache(maxsize=64)
@@ -235,17 +240,21 @@ def _style(kind: str, styles: Styles) -> Style:
     return styles.code if over is None else styles.code + over
 
 
-_KINDS: tuple[tuple[_TokenType, str], ...] = (
-    (Comment, "comment"),
-    (Keyword, "keyword"),
-    (Operator.Word, "keyword"),
-    (String, "string"),
-    (Number, "number"),
-    (Literal, "number"),
-    (Name.Function, "function"),
-    (Name.Class, "function"),
-    (Name.Decorator, "function"),
-    (Name.Tag, "keyword"),
-    (Name.Attribute, "function"),
-    (Name.Builtin, "function"),
-)
+@cache
+def _kinds() -> tuple[tuple[_TokenType, str], ...]:
+    from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String
+
+    return (
+        (Comment, "comment"),
+        (Keyword, "keyword"),
+        (Operator.Word, "keyword"),
+        (String, "string"),
+        (Number, "number"),
+        (Literal, "number"),
+        (Name.Function, "function"),
+        (Name.Class, "function"),
+        (Name.Decorator, "function"),
+        (Name.Tag, "keyword"),
+        (Name.Attribute, "function"),
+        (Name.Builtin, "function"),
+    )

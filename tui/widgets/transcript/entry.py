@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from rich.style import Style
 
 from tui.sanitize import SafeText, safe, safe_cells
-from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry, Look, estimate_lines, title, with_margin
 from tui.widgets.transcript.flow import breaks, total
 from tui.widgets.transcript.line import Line, Run, expand
 from tui.widgets.transcript.styles import Styles
 
-__all__ = ["AnswerEntry", "Attachment", "Entry", "NoteEntry", "PersonEntry", "QueuedEntry"]
+__all__ = ["Attachment", "Entry", "NoteEntry", "PersonEntry", "QueuedEntry"]
 
 # A file's name, and its size in bytes.
 Attachment = tuple[SafeText, int]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -147,4 +146,8 @@ class Search:
 
 
 def _letters(text: str) -> str:
-    return _NO_LETTERS.sub("", html.unescape(text) if "&" in text else text).lower()
+    if "&" in text:
+        from html import unescape  # two thousand names of characters, which a first paint can do without
+
+        text = unescape(text)
+    return _NO_LETTERS.sub("", text).lower()

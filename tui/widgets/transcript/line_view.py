@@ -256,7 +256,7 @@ class LineView(ScrollView):
     def _spare_the_collector(self) -> None:
         # A full collection walks over all objects and stops everything for 50 ms and more. What is there now mostly
         # stays, and nothing of the transcript needs the collector: it has no cycles.
-        if not self._is_frozen:
+        if not self._is_frozen and gc.isenabled():
             self._is_frozen = True
             gc.collect(1)
             gc.freeze()
