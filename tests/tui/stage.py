@@ -63,11 +63,13 @@ class Stage:
 
     async def send(self, text: str) -> None:
         """Write something and press Enter."""
+        self.composer.focus()
         self.composer.insert(text)
         await self.press("enter")
 
     async def slash(self, line: str) -> None:
         """Give a command, without its slash."""
+        self.composer.focus()
         self.composer.fill(f"/{line}")
         await self.press("enter")
 
@@ -124,6 +126,10 @@ class Stage:
     async def sees(self, *texts: str) -> None:
         """Wait until these are on the screen."""
         await self.until(lambda: all(text in self.screen for text in texts))
+
+    async def hears_of(self, words: str) -> None:
+        """Wait for a notice, whose lines are broken anywhere."""
+        await self.until(lambda: any(words in notice.message for notice in self.app._notifications))
 
     async def misses(self, *texts: str) -> None:
         """Wait until none of these is on the screen."""

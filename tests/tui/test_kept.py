@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from localqwen.chats.store import ChatStoreError, Store
 from tests.tui.fakes import SIZE, FakeConnection, shows, type_text, until
+from tests.tui.stage import killed, staged
 from tui.app import ChatApp
 from tui.widgets.composer import Composer
 
@@ -41,6 +44,59 @@ async def test_the_draft_of_a_new_conversation_comes_back(store: Store) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: app.chat.query_one(Composer).text == "unsent")
     reopened.close()
+
+
+async def test_a_kill_in_the_middle_of_an_answer_keeps_both_it_and_the_draft(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await stage.begin("A story", "Once upon a time")
+        await stage.write("half a thou")
+        await stage.until(lambda: stage.kept_texts[-1] == "Once upon a time")
+        await stage.until(lambda: stage.chat.draft == "half a thou")
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.sees("A story")
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("Once upon a time", "■ stopped", "half a thou")
+        await stage.slash("continue")
+        await stage.hear(", in a land")
+        await stage.ends()
+        assert stage.kept_texts == ["A story", "Once upon a time, in a land"]
+    after.close()
+
+
+async def test_each_conversation_keeps_its_own_draft_while_they_are_walked_through(store: Store) -> None:
+    async with staged(store) as stage:
+        for title in ("first", "second"):
+            await stage.press("ctrl+n")
+            await stage.sees("New conversation")
+            await stage.ask(title, f"to the {title}")
+            await stage.write(f"draft of the {title}")
+        for key, title in (("end", "first"), ("home", "second"), ("end", "first")):
+            await stage.press("ctrl+l", key, "enter")
+            await stage.sees(f"to the {title}")
+            assert stage.composer.text == f"draft of the {title}"
+        stage.composer.fill("")
+        stage.composer.insert("another")
+        await stage.press("ctrl+q")
+    assert [chat.draft for chat in store.chats()] == ["draft of the second", "another"]
+
+
+async def test_what_is_typed_while_a_conversation_is_left_is_kept_too(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "to the first")
+        await stage.write("one")
+        keep = store.save_draft
+
+        def slow(chat_id: int, text: str, *more: object) -> None:
+            if text == "one":
+                stage.app.call_from_thread(stage.composer.insert, " two")
+            keep(chat_id, text, *more)  # type: ignore[arg-type]
+
+        store.save_draft = slow  # type: ignore[method-assign,assignment]
+        await stage.press("ctrl+n")
+        await stage.sees("New conversation")
+        assert stage.composer.text == ""
+    assert [chat.draft for chat in store.chats()] == ["one two"]
 
 
 async def test_a_message_that_cannot_be_kept_returns_to_the_composer(app: ChatApp, store: Store) -> None:

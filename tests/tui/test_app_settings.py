@@ -1,0 +1,126 @@
+"""Settings of the app: saved, at work at once, and after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Select
+
+from localqwen.chats.store import Store
+from localqwen.settings import Settings, read
+from tests.tui.stage import Stage, staged, written
+from tui.screens.help import HelpScreen
+from tui.screens.settings import SettingsScreen
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+async def changed(stage: Stage) -> None:
+    await stage.press("f8")
+    await stage.opens(SettingsScreen)
+    await stage.sees("Settings", "Ctrl+S saves")
+
+
+async def saved(stage: Stage) -> None:
+    await stage.press("ctrl+s")
+    await stage.is_back()
+
+
+async def test_what_is_saved_counts_at_once_and_after_a_restart(store: Store, path: Path) -> None:
+    write(path, "# mine\n[chat]\nsystem_prompt = 'Old.'\n")
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        await changed(stage)
+        await stage.fill("#setting-system_prompt", "Be kind.")
+        await stage.fill("#setting-top_k", "7")
+        stage.app.screen.query_one("#setting-sidebar", Select).value = False
+        await saved(stage)
+        await stage.press("ctrl+n")
+        await stage.ask("And?", "Kindly.")
+        assert stage.client.asked[0][0] == {"role": "system", "content": "Be kind."}
+        assert stage.client.params[0].top_k == 7
+    assert written(str(path)).startswith("# mine")
+    settings, complaints = read(path)
+    assert complaints == []
+    async with staged(store, settings=settings, settings_path=path) as stage:
+        await stage.misses("Conversations")
+        await stage.ask("And now?", "Still.")
+        assert stage.client.asked[0][0] == {"role": "system", "content": "Be kind."}
+
+
+async def test_a_key_of_the_file_works_in_the_place_of_the_old_one(store: Store, path: Path) -> None:
+    write(path, '[keys]\n"help" = "f10"\n"answer.regenerate" = "f12"\n"composer.send" = "ctrl+y"\n')
+    settings, complaints = read(path)
+    assert complaints == []
+    async with staged(store, settings=settings, settings_path=path) as stage:
+        await stage.press("f1")
+        await stage.press("f10")
+        await stage.opens(HelpScreen)
+        await stage.press("end")
+        await stage.sees("F10", "all commands and keys")
+        await stage.press("escape")
+        await stage.is_back()
+        stage.composer.insert("A number?")
+        await stage.press("ctrl+y")
+        await stage.until(lambda: stage.client.asked)
+        stage.client.answer("one")
+        await stage.rests()
+        await stage.press("ctrl+r")
+        await stage.press("f12")
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        stage.client.answer("two")
+        await stage.sees("‹ 2/2 ›")
+        await changed(stage)
+        await stage.fill("#setting-seed", "5")
+        await saved(stage)
+        assert read(path)[0].keymap == settings.keymap
+        await stage.press("f10")
+        await stage.opens(HelpScreen)
+
+
+async def test_the_themes_go_round_and_the_last_one_is_kept(store: Store, path: Path) -> None:
+    async with staged(store, settings=Settings(), settings_path=path) as stage:
+        await stage.ask("How?", "```python\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+        seen = [stage.app.theme]
+        while True:
+            await stage.press("ctrl+t")
+            await stage.until(lambda: stage.app.theme != seen[-1])
+            await stage.sees("print(1)")
+            if stage.app.theme == seen[0]:
+                break
+            seen.append(stage.app.theme)
+        assert seen == [
+            "localqwen-dark",
+            "localqwen-light",
+            "localqwen-contrast-dark",
+            "localqwen-contrast-light",
+            "ansi-dark",
+            "ansi-light",
+        ]
+        await stage.slash("theme nord")
+        await stage.until(lambda: read(path)[0].theme == "nord")
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        assert stage.app.theme == "nord"
+
+
+async def test_a_complaint_about_the_file_is_told(store: Store) -> None:
+    async with staged(store, complaints=["settings.toml, line 3: there is no table [colours]."]) as stage:
+        await stage.sees("there is no table [colours]")
+
+
+async def test_a_preview_of_a_theme_is_taken_back(store: Store, path: Path) -> None:
+    async with staged(store, settings=Settings(), settings_path=path) as stage:
+        await changed(stage)
+        stage.app.screen.query_one("#setting-theme", Select).value = "nord"
+        await stage.until(lambda: stage.app.theme == "nord")
+        await stage.press("escape")
+        await stage.is_back()
+        assert stage.app.theme == "localqwen-dark"
+    assert read(path)[0] == Settings()

@@ -1,0 +1,111 @@
+"""The system prompt and sampling of one conversation, presets, and what stands behind them."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Select
+
+from localqwen.chats.store import Store
+from localqwen.params import SamplingParams
+from localqwen.settings import Settings
+from tests.tui.stage import Stage, staged
+from tui.screens.chat_settings import ChatSettingsScreen
+
+
+async def opened(stage: Stage) -> None:
+    await stage.slash("chat")
+    await stage.opens(ChatSettingsScreen)
+    await stage.until(lambda: stage.app.screen.query("#preset"))
+
+
+async def taken(stage: Stage) -> None:
+    await stage.press("ctrl+s")
+    await stage.is_back()
+
+
+async def test_the_chats_own_wishes_go_before_the_command_line_and_that_before_the_settings(store: Store) -> None:
+    settings = Settings(temperature=0.9, top_k=10, seed=1, system_prompt="From the settings.")
+    async with staged(store, settings=settings, params=SamplingParams(top_k=20, seed=2)) as stage:
+        await opened(stage)
+        await stage.sees("From the settings.")
+        await stage.fill("#param-seed", "3")
+        await taken(stage)
+        await stage.ask("And?", "So.")
+        params = stage.client.params[0]
+        assert (params.temperature, params.top_k, params.seed) == (0.9, 20, 3)
+        assert stage.client.asked[0][0] == {"role": "system", "content": "From the settings."}
+        assert stage.kept[-1].params == params
+
+
+async def test_a_preset_is_kept_taken_and_forgotten(store: Store) -> None:
+    async with staged(store) as stage:
+        await opened(stage)
+        await stage.fill("#system", "You are a pirate.")
+        await stage.fill("#param-temperature", "1.5")
+        await stage.fill("#preset-name", "Pirate")
+        await stage.pilot.click("#keep-preset")
+        await stage.until(lambda: [one.name for one in store.presets()] == ["Pirate"])
+        await stage.press("escape")
+        await stage.is_back()
+        assert stage.open.system == ""
+
+        await stage.press("ctrl+n")
+        await opened(stage)
+        stage.app.screen.query_one("#preset", Select).value = store.presets()[0].id
+        await stage.sees("You are a pirate.", "1.5")
+        await taken(stage)
+        await stage.until(lambda: stage.open.params.temperature == 1.5)
+        await stage.ask("Ahoy?", "Arr.")
+        assert stage.client.asked[0][0] == {"role": "system", "content": "You are a pirate."}
+        assert stage.client.params[0].temperature == 1.5
+
+        await opened(stage)
+        stage.app.screen.query_one("#preset", Select).value = store.presets()[0].id
+        await stage.pilot.click("#forget-preset")
+        await stage.until(lambda: store.presets() == [])
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"), [("temperature", "hot", "must be a number"), ("seed", "1.5", "whole")]
+)
+async def test_what_is_no_number_is_said_and_nothing_taken(store: Store, field: str, text: str, said: str) -> None:
+    async with staged(store) as stage:
+        await opened(stage)
+        await stage.fill(f"#param-{field}", text)
+        await stage.press("ctrl+s")
+        await stage.sees(said)
+        assert isinstance(stage.app.screen, ChatSettingsScreen)
+        await stage.press("escape")
+        await stage.is_back()
+        assert stage.open.params == SamplingParams()
+
+
+async def test_settings_outlive_the_app(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("First?", "Yes.")
+        await opened(stage)
+        await stage.fill("#system", "Be brief.")
+        await stage.fill("#param-top_p", "0.5")
+        await taken(stage)
+        await stage.until(lambda: stage.chat.params.top_p == 0.5)
+    async with staged(store) as stage:
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("Yes.")
+        await stage.ask("And now?", "No.")
+        assert stage.client.asked[0][0] == {"role": "system", "content": "Be brief."}
+        assert stage.client.params[0].top_p == 0.5
+        await opened(stage)
+        await stage.sees("Be brief.", "0.5")
+
+
+async def test_an_empty_field_is_the_default_again(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("First?", "Yes.")
+        await opened(stage)
+        await stage.fill("#param-temperature", "0.5")
+        await taken(stage)
+        await stage.until(lambda: stage.chat.params.temperature == 0.5)
+        await opened(stage)
+        await stage.fill("#param-temperature", " ")
+        await taken(stage)
+        await stage.until(lambda: stage.chat.params.temperature is None)
