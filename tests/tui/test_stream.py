@@ -8,8 +8,8 @@ from markdown_it.token import Token
 
 from tests.tui.transcript.host import STYLES, look
 from tui.sanitize import SafeText, safe
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Look
-from tui.widgets.transcript.entry import AnswerEntry
 from tui.widgets.transcript.stream import Block, MarkdownStream, make_parser
 
 PIECES = (

@@ -34,7 +34,7 @@ class Choice(FakeSource):
 def next_model(monkeypatch: pytest.MonkeyPatch) -> FakeConnection:
     """What is behind the only model that the picker offers; it loads when the test says so."""
     to = FakeConnection(ready=False, name="next-7b")
-    monkeypatch.setattr("tui.handlers.machine.source_for", lambda *_: Choice(to))
+    monkeypatch.setattr("tui.model_source.source_for", lambda *_: Choice(to))
     return to
 
 

@@ -41,7 +41,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ModelRow("other-7b", "Other", 5 * GB, 32768, 131072, Path("o.gguf")),
         ModelRow("too-large-72b", "", 100 * GB),
     )
-    monkeypatch.setattr("tui.handlers.machine.source_for", lambda *_: FakeSource(*rows))
+    monkeypatch.setattr("tui.model_source.source_for", lambda *_: FakeSource(*rows))
     return folder
 
 

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from tui.sanitize import SafeText
 from tui.theme import DARK, LIGHT
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry, Look
-from tui.widgets.transcript.entry import AnswerEntry
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.view import Transcript
 

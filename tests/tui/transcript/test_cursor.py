@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from tests.tui.transcript.host import WORDS, Host, answer, look, settled, until
 from tui.sanitize import SafeText
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.cursor import Cursor
 from tui.widgets.transcript.document import Document
-from tui.widgets.transcript.entry import AnswerEntry, NoteEntry, PersonEntry
+from tui.widgets.transcript.entry import NoteEntry, PersonEntry
 from tui.widgets.transcript.view import Transcript
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from tests.tui.transcript.host import STYLES, WORDS, Host, answer, look, settled, until
 from tui.sanitize import SafeText
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry
 from tui.widgets.transcript.code import Code
-from tui.widgets.transcript.entry import AnswerEntry, PersonEntry, QueuedEntry, bytes_in_words
+from tui.widgets.transcript.entry import PersonEntry, QueuedEntry, bytes_in_words
 from tui.widgets.transcript.pacing import SLOWEST_FRAME_SECONDS, Pacer
 
 
