@@ -130,7 +130,7 @@ class FakeSource:
         return FakeConnection(name=row.name)
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 5) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait for a condition; one ``pilot.pause()`` is not enough, and a fixed sleep is too long or too short."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -174,6 +174,6 @@ async def import_(stage: Stage, do: Do) -> None:
         await stage.opens(LineScreen)
         await stage.fill("#line", "carried.md")
         await stage.press("enter")
-    await stage.sees("the answer to carried over")
+    # Not what is seen: what was told before lies over it for some seconds.
     await stage.until(lambda: stage.list_titles == ["carried over"])
     assert stage.kept_texts == ["carried over", "the answer to carried over"]
