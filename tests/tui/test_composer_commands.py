@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.composing import ComposerApp, burst, settled, shown, typing, until
+from tui.completion import SlashItem
 
 
 async def test_a_command_is_offered_as_it_is_typed_and_run_with_enter() -> None:
@@ -138,3 +139,26 @@ async def test_where_no_editor_can_open_it_is_said(tmp_path: Path) -> None:
         await until(pilot, lambda: app.said)
         assert "cannot open here" in app.said[0]
         assert app.composer.text == "old"
+
+
+async def test_without_colours_the_row_that_enter_takes_is_reversed() -> None:
+    app = ComposerApp()
+    app.theme = "ansi-dark"
+    async with app.run_test() as pilot:
+        await pilot.press("slash", "down")
+        segments = [segment for strip in app.screen._compositor.render_strips() for segment in strip]
+        reversed_text = "".join(one.text for one in segments if one.style is not None and one.style.reverse)
+        assert "/model" in reversed_text
+        assert "/new" not in reversed_text
+        assert "/help" not in reversed_text
+
+
+async def test_a_row_that_is_too_long_is_cut_and_not_broken() -> None:
+    app = ComposerApp(commands=[SlashItem("long", "word " * 40), SlashItem("other", "short")])
+    async with app.run_test(size=(60, 20)) as pilot:
+        await pilot.press("slash")
+        await until(pilot, lambda: "/other" in shown(app))
+        lines = shown(app).splitlines()
+        at = next(number for number, line in enumerate(lines) if "/long" in line)
+        assert lines[at].rstrip().endswith("…")
+        assert "/other" in lines[at + 1]

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from localqwen.chats.attachment import Attachment
 from tui.attachments import human_size
 from tui.sanitize import SafeText, safe_cells, safe_line
+from tui.widgets.component import component_style
 
 MOST_ROWS = 3
 LONGEST_NAME = 40
@@ -111,10 +112,12 @@ class Chips(Widget):
         }
 
         &:ansi > .chips--chip {
+            background: $background;
             text-style: underline;
         }
 
         &:ansi > .chips--marked {
+            background: $background;
             text-style: reverse;
         }
     }
@@ -150,7 +153,7 @@ class Chips(Widget):
 
     def render(self) -> Content:
         """All chips that have room; the last row says how many have none."""
-        chip, marked = self.get_visual_style("chips--chip"), self.get_visual_style("chips--marked")
+        chip, marked = component_style(self, "chips--chip"), component_style(self, "chips--marked")
         cross = self.get_visual_style("chips--cross", partial=True)
         spots = self._spots(self.content_size.width)
         rows: list[Content] = []

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tui.sanitize import SafeText, safe_cells
+from tui.widgets.component import component_style
 
 MOST_ROWS = 8
 WIDEST = 100
@@ -63,6 +64,8 @@ class Completions(Widget):
         }
 
         &:ansi > .completions--chosen {
+            background: $background;
+            color: $foreground;
             text-style: reverse;
         }
 
@@ -123,7 +126,9 @@ class Completions(Widget):
     @property
     def _width(self) -> int:
         remarks = max((cell_len(row.remark) for row in self._suggestions), default=0)
-        return min(WIDEST, self.app.size.width - 4, self._labels + remarks + (5 if remarks else 2))
+        # A row that is wider than the composer would be broken into several.
+        room = self.container_size.width or self.app.size.width - 4
+        return min(WIDEST, room, self._labels + remarks + (5 if remarks else 2))
 
     def _row(self, number: int, row: Suggestion, width: int) -> Content:
         label = Content(safe_cells(row.label))
@@ -137,7 +142,7 @@ class Completions(Widget):
                 safe_cells(row.remark), self.get_visual_style("completions--remark", partial=True)
             )
         line = line.truncate(width, ellipsis=True, pad=True)
-        return line.stylize_before(self.get_visual_style("completions--chosen")) if number == self.index else line
+        return line.stylize_before(component_style(self, "completions--chosen")) if number == self.index else line
 
     def on_click(self, event: events.Click) -> None:
         """Accept the row under the mouse."""
