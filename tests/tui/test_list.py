@@ -91,3 +91,33 @@ async def test_titles_are_made_from_the_first_message_and_cut_at_a_word(store: S
         await stage.ask("word " * 40, "many")
         assert stage.chat.title.endswith("word…")
         await stage.sees(stage.chat.title[:20])
+
+
+async def test_in_a_narrow_terminal_the_list_is_there_while_it_is_walked_through(store: Store) -> None:
+    async with staged(store, size=(70, 24)) as stage:
+        await stage.ask("a question", "an answer")
+        assert "Conversations" not in stage.screen
+        for leave in ("enter", "escape", "ctrl+l"):
+            await stage.press("ctrl+l")
+            await stage.sees("Enter opens, F1 shows keys")
+            await stage.press("home", leave)
+            await stage.misses("F1 shows keys", "Conversations")
+            assert stage.composer.query_one("#composer-text").has_focus
+        await stage.press("ctrl+l", "home", "r")
+        await stage.opens(LineScreen)
+        await stage.fill("#line", "renamed")
+        await stage.press("enter")
+        await stage.is_back()
+        await stage.until(lambda: stage.list_titles == ["renamed"])
+
+
+async def test_the_list_goes_and_comes_with_the_room_for_it(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.sees("Conversations")
+        await stage.pilot.resize_terminal(70, 24)
+        await stage.misses("Conversations")
+        await stage.pilot.resize_terminal(120, 40)
+        await stage.sees("Conversations")
+        await stage.press("ctrl+s")
+        await stage.pilot.resize_terminal(110, 40)
+        await stage.misses("Conversations")

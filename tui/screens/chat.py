@@ -29,12 +29,11 @@ from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
-from tui.widgets.sidebar import Sidebar
+from tui.widgets.sidebar import NARROW, Sidebar
 from tui.widgets.status import StatusLine
 from tui.widgets.transcript.find import Found
 from tui.widgets.transcript.view import Transcript
 
-NARROW = 90
 SHUT_DOWN_SECONDS = 5
 MOST_HISTORY = 500
 
@@ -62,6 +61,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._settings = settings
         self._store = store
+        self._is_narrow = False
         self.desk = Desk(self, store, backend, params, settings, set_theme)
         self.conversations = ConversationCommands(self.desk)
         self.answers = AnswerCommands(self.desk)
@@ -98,8 +98,7 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin with an empty conversation, or with the draft that was left behind."""
-        wide = self.app.size.width >= NARROW and self._settings().sidebar
-        self.query_one(Sidebar).set_class(not wide, "-hidden")
+        self._fit_sidebar()
         if self.focused is None:
             # Behind a browser, Textual begins as if it had lost the focus, and would drop the first keys.
             self.set_focus(self.query_one(self.AUTO_FOCUS))
@@ -107,6 +106,17 @@ class ChatScreen(Screen[None]):
         self.desk.show(Conversation(self._store, draft) if draft is not None else self.desk.blank())
         self.set_interval(TICK_SECONDS, self._tick)
         self.desk.tell_waiting()
+
+    def on_resize(self) -> None:
+        """The list goes and comes with the room for it."""
+        if (self.size.width < NARROW) != self._is_narrow:
+            self._fit_sidebar()
+
+    def _fit_sidebar(self) -> None:
+        self._is_narrow = self.app.size.width < NARROW
+        sidebar = self.query_one(Sidebar)
+        if not sidebar.options.has_focus:
+            sidebar.set_class(self._is_narrow or not self._settings().sidebar, "-hidden")
 
     def backend_changed(self) -> None:
         """The model's state is another one."""

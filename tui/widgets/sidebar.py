@@ -17,6 +17,8 @@ from textual.widgets.option_list import Option
 from localqwen.chats.tree import Chat
 from tui.sanitize import safe_line
 
+# Below so many cells there is room for the list or for the conversation.
+NARROW = 90
 HINT = "Enter opens, F1 shows keys"
 
 
@@ -67,8 +69,10 @@ class Sidebar(Vertical):
             self.options.highlighted = 0
 
     def on_descendant_blur(self) -> None:
-        """The keys are elsewhere."""
+        """The keys are elsewhere, and in a narrow terminal the room is theirs."""
         self.query_one("#sidebar-title", Label).update("Conversations")
+        if self.screen.size.width < NARROW:
+            self.add_class("-hidden")
 
     @property
     def options(self) -> OptionList:
