@@ -23,6 +23,7 @@ from tui.budget import Budget
 from tui.display import Display
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
+from tui.widgets.find_bar import FindBar
 
 # Times that are left go down while nothing else happens.
 TICK_SECONDS = 1.0
@@ -101,6 +102,7 @@ class Desk(Display):
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""
         self.conversation = conversation
+        self.screen.query_one(FindBar).close()
         composer = self.composer
         composer.fill(conversation.draft, conversation.draft_attachments)
         self.show_path()

@@ -16,6 +16,7 @@ from tui.presenter import Shown, shown
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Turns
 from tui.widgets.composer import Composer
+from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import Sidebar
 from tui.widgets.status import StatusLine
 from tui.widgets.transcript.view import Transcript
@@ -86,6 +87,7 @@ class Display:
         """Show the open conversation's messages anew: it is another one, or another branch."""
         self._shown = shown(self.conversation, self.backend, temporary=self.is_temporary)
         self.transcript.show(self._shown.entries)
+        self.screen.query_one(FindBar).again()
         self.refresh()
 
     def show_question(self) -> None:

@@ -108,3 +108,21 @@ async def test_temporary_and_deleted_conversations_are_not_found(store: Store) -
         await stage.ask("A temporary penguin?", "Soon gone.")
         await search_for(stage, "penguin")
         await stage.sees("nothing found")
+
+
+async def test_another_conversation_closes_the_bar_and_another_branch_is_searched(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("A bird?", "The penguin.")
+        await stage.press("ctrl+r")
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        stage.client.answer("The penguin is a penguin.")
+        await stage.sees("is a penguin")
+        await stage.rests()
+        await stage.slash("find penguin")
+        await stage.sees("1 of 2")
+        await stage.press("alt+left")
+        await stage.sees("1 of 1")
+        await stage.press("ctrl+n")
+        await stage.sees("New conversation")
+        await stage.until(lambda: not stage.app.chat.query_one(FindBar).is_open)
+        assert "of 1" not in stage.screen

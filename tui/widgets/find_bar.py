@@ -11,6 +11,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+KEYS = "Enter next, Esc closes"
+
 
 class FindBar(Horizontal):
     """Hidden until it is opened; tells what is looked for, and shows how many there are."""
@@ -26,8 +28,9 @@ class FindBar(Horizontal):
         height: 1;
         display: none;
         &.-open { display: block; }
-        Input { width: 1fr; padding: 0 1; }
-        Static { width: auto; padding: 0 2; }
+        padding: 0 2;
+        Input { width: 1fr; }
+        Static { width: auto; padding: 0 0 0 2; }
     }
     """
 
@@ -62,11 +65,17 @@ class FindBar(Horizontal):
         field.focus()
         self.post_message(self.Sought(field.value))
 
+    def again(self) -> None:
+        """Something else is shown: look for the same in it."""
+        if self.is_open:
+            self.post_message(self.Sought(self.query_one(Input).value))
+
     def show(self, current: int, count: int, *, complete: bool = True) -> None:
         """Say which of how many is marked."""
         some = "" if complete else "+"
         none = "none" if self.query_one(Input).value else ""
-        self.query_one("#found", Static).update(f"{current} of {count}{some}" if count else none)
+        found = f"{current} of {count}{some}" if count else none
+        self.query_one("#found", Static).update(f"{found} · {KEYS}" if found else KEYS)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look for it at once."""
@@ -74,10 +83,15 @@ class FindBar(Horizontal):
         if self.is_open:
             self.post_message(self.Sought(event.value))
 
-    def action_close(self) -> None:
+    def close(self) -> None:
         """Hide, and take the marks away."""
-        self.remove_class("-open")
-        self.post_message(self.Sought(""))
+        if self.is_open:
+            self.remove_class("-open")
+            self.post_message(self.Sought(""))
+
+    def action_close(self) -> None:
+        """See :meth:`close`."""
+        self.close()
 
     def action_step(self, direction: int) -> None:
         """Go on."""
