@@ -120,6 +120,8 @@ def footer(
             return safe_line(f"✗ {message.error or 'The answer failed.'}")
         case "stopped":
             return SafeText("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
+        case "done" if not message.text.strip():
+            return SafeText("The answer is empty." + _figures(answer, " · "))
         case "done":
             return SafeText(_figures(answer))
 

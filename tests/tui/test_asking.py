@@ -131,3 +131,11 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
         await until(pilot, shows(pilot, "beginning and end and more"))
         connection.client.events.put_nowait(Finished("stop"))
         await until(pilot, shows(pilot, "Enter sends"))
+
+
+async def test_an_answer_of_nothing_says_so(app: ChatApp, connection: FakeConnection) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await type_text(pilot, "a")
+        await pilot.press("enter")
+        connection.client.events.put_nowait(Finished("stop"))
+        await until(pilot, shows(pilot, "The answer is empty.", "Enter sends"))
