@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import GROUPS, key_label
+
+# Cells for the border, the padding and the scroll bar around the list.
+FRAME = 10
+SMALLEST_COLUMN = 24
 
 # What the composer and the transcript do with keys by themselves.
 WRITING: tuple[tuple[str, str], ...] = (
@@ -43,9 +48,13 @@ class HelpScreen(ModalScreen[None]):
         """The list in a box."""
         with VerticalScroll(id="help", classes="dialog"):
             yield Static("Commands and keys", classes="dialog-title")
-            yield Static(Content("\n").join(self._lines()))
+            yield Static(id="help-text")
 
-    def _lines(self) -> list[Content]:
+    def on_resize(self) -> None:
+        """Break the lines where this terminal ends."""
+        self.query_one("#help-text", Static).update(Content("\n").join(self._lines(self.size.width - FRAME)))
+
+    def _lines(self, room: int) -> list[Content]:
         rows: list[tuple[str, str, str]] = [("Writing", "", "")]
         rows += [("", keys, what) for keys, what in WRITING]
         for group, commands in GROUPS.items():
@@ -61,8 +70,17 @@ class HelpScreen(ModalScreen[None]):
             if not keys and not what:
                 lines += [Content(), Content.styled(name, "bold")]
             elif not name:
-                lines.append(Content.assemble((keys.ljust(width + key_width + 4), "$primary"), what))
+                lines.append(_line(Content.styled(keys.ljust(width + key_width + 4), "$primary"), what, room))
             else:
-                named = (name.ljust(width + 2), "$secondary")
-                lines.append(Content.assemble(named, (keys.ljust(key_width + 2), "$primary"), what))
+                named = Content.assemble((name.ljust(width + 2), "$secondary"), (keys.ljust(key_width + 2), "$primary"))
+                lines.append(_line(named, what, room))
         return lines[1:]
+
+
+def _line(head: Content, what: str, room: int) -> Content:
+    """A head and what it does beside it, or below it where the terminal is narrow."""
+    indent = head.cell_length
+    if room - indent < SMALLEST_COLUMN:
+        below = wrap(what, max(SMALLEST_COLUMN, room - 4), initial_indent="    ", subsequent_indent="    ")
+        return head.rstrip() + "\n" + "\n".join(below)
+    return head + f"\n{' ' * indent}".join(wrap(what, room - indent))

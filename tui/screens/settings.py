@@ -68,6 +68,7 @@ class SettingsScreen(ModalScreen[Settings | None]):
 
         .setting > Label {
             width: 24;
+            max-width: 40%;
         }
 
         .setting > Vertical {
@@ -140,7 +141,7 @@ class SettingsScreen(ModalScreen[Settings | None]):
             # A switch tells its state by colour alone.
             return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
         if option.name in LONG_TEXTS:
-            return TextArea(safe(value), id=name, tab_behavior="focus", show_line_numbers=False)
+            return TextArea(safe(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
         return Input(
             safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True

@@ -45,7 +45,7 @@ class PersonEntry(Entry):
         lines += self._remarks(styles)
         lines.append(_blank())
         for line in lines:
-            line.fill = (" " * max(0, look.text_width - _BAR + 1 - total(line.content)), text_style)
+            line.fill = (" " * max(0, look.text_width - _BAR + 2 - total(line.content)), text_style)
             line.decorate("  ", text_style)
             line.decorate("▌", bar_style)
             line.decorate(" ", styles.base)

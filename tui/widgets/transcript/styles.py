@@ -62,7 +62,7 @@ class Styles:
         ) -> Style:
             if plain:
                 # The terminal's own colours cannot be mixed; dim says the same.
-                return Style(color=color.rich_color, bold=bold, italic=italic, dim=part < 1)
+                return Style(color=color.rich_color, bold=bold, italic=italic, dim=part < 0.9)
             return Style(color=over.blend(color, part).rich_color, bold=bold or None, italic=italic or None)
 
         def bg(color: Color) -> Style:
