@@ -78,8 +78,11 @@ class FakeClient:
 class FakeConnection:
     """A model that loads and dies when the test says so; by default it is ready at once."""
 
-    def __init__(self, *, ready: bool = True, address: str | None = None, name: str = "fake") -> None:
+    def __init__(
+        self, *, ready: bool = True, address: str | None = None, name: str = "fake", window: int = 4096
+    ) -> None:
         self.name = name
+        self.window = window
         self.address = address
         self.client = FakeClient()
         self.lives = 0
@@ -90,7 +93,7 @@ class FakeConnection:
     async def live(self, listener: Listener) -> str:
         self.lives += 1
         if self._ready:
-            listener.loaded(self.client, Ready(self.name, 4096))
+            listener.loaded(self.client, Ready(self.name, self.window))
         try:
             while True:
                 event = await self._events.get()

@@ -74,11 +74,12 @@ class Stage:
         await self.press("enter")
 
     async def begin(self, question: str, *pieces: str) -> None:
-        """Ask, and hear the beginning of an answer."""
+        """Ask, and hear the beginning of an answer, if there is one yet."""
         count = len(self.client.asked)
         await self.send(question)
         await self.until(lambda: len(self.client.asked) > count)
-        await self.hear(*pieces)
+        if pieces:
+            await self.hear(*pieces)
 
     async def ask(self, question: str, answer: str) -> None:
         """Ask, and hear the whole answer."""

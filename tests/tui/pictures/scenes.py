@@ -120,7 +120,9 @@ async def reading_prompt(at: Set) -> None:
         at.clock.move(4)
     await stage.send("And then the other half")
     await stage.send("And which of the two is better?")
-    await stage.sees("2 queued", "25 s left")
+    stage.app.chat.desk.paint()
+    stage.app.chat.desk.refresh()
+    await stage.sees("2 queued", "8192 of 24576 tokens, 25 s left", "8192/24576, 25 s left")
 
 
 @scene
@@ -135,20 +137,17 @@ async def answering(at: Set) -> None:
     await stage.hear("was afraid of the dark.\n\n```python\nfor night in year:\n    lamp.")
     await stage.until(lambda: stage.app.backend.memory == MEMORY)
     stage.app.chat.desk.refresh()
-    await stage.sees("lamp.", "Esc stops", "answering")
+    await stage.sees("lamp.", "Esc stops", "context 32/32768")
 
 
 @scene
 async def loading(at: Set) -> None:
     stage = at.stage
-    await stage.send("Will you answer when you are loaded?")
-    stage.client.events.put_nowait(Finished("stop"))
-    await stage.rests()
     for part in (0.3, 0.42):
+        at.clock.move(3)
         stage.connection.load(Loading(part, round(part * 4_700_000_000), 4_700_000_000))
         await stage.sees(f"{part:.0%}")
-        at.clock.move(3)
-    await stage.send("And this one too?")
+    await stage.send("Will you answer when you are loaded?")
     await stage.sees("goes out when the model is loaded (42%")
 
 
@@ -171,12 +170,6 @@ async def stopped(at: Set) -> None:
 
 
 @scene
-async def temporary(at: Set) -> None:
-    await at.stage.slash("temporary")
-    await at.stage.sees("Temporary: nothing is kept")
-
-
-@scene
 async def help_(at: Set) -> None:
     await at.stage.press("f1")
     await at.stage.sees("Commands and keys")
@@ -185,7 +178,8 @@ async def help_(at: Set) -> None:
 @scene
 async def models(at: Set) -> None:
     await at.stage.press("f9")
-    await at.stage.sees("Models", "1.0 GB too large")
+    await at.stage.sees("Models")
+    await at.stage.until(lambda: not any(worker.group == "models" for worker in at.stage.app.workers))
     await at.stage.press("down")
     await at.stage.sees("Enter opens it")
 
@@ -230,7 +224,7 @@ async def find(at: Set) -> None:
 @scene
 async def commands(at: Set) -> None:
     await at.stage.write("/co")
-    await at.stage.sees("/continue", "copy the marked code block")
+    await at.stage.sees("/continue", "copy the marked", "draft about")
 
 
 @scene
@@ -251,13 +245,6 @@ async def edit(at: Set) -> None:
     await tour(at.stage)
     await at.stage.press("f5")
     await at.stage.sees("Edit your message", CODE)
-
-
-@scene
-async def rename(at: Set) -> None:
-    await tour(at.stage)
-    await at.stage.slash("rename")
-    await at.stage.sees("Rename", "Enter takes it")
 
 
 @scene

@@ -21,23 +21,22 @@ from tests.tui.stage import staged
 
 THEMES = {"dark": "localqwen-dark", "light": "localqwen-light", "ansi": "ansi-dark"}
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "250x60": (250, 60), "50x16": (50, 16)}
-# Each scene is seen in each size and in each theme; those with much text in all of them.
-EVERYWHERE = ("answer_start", "answer_end")
-TURNS = (
-    ("80x24-dark", "120x40-light", "250x60-ansi"),
-    ("80x24-light", "120x40-ansi", "250x60-dark"),
-    ("80x24-ansi", "120x40-dark", "250x60-light"),
-)
-NARROW = {"50x16-dark": ("greeting", "answer_end", "answering", "commands", "help_", "settings", "models")}
+# Seen everywhere: all that Markdown has. The others are seen in two sizes, each in another theme, and some in a third
+# size as well.
+EVERYWHERE = "answer_end"
+WIDE = ("answer_start", "answering", "commands", "help_", "models", "settings")
+NARROW = ("greeting", "answer_end", "commands", "help_", "settings")
 
 
 def programme() -> dict[str, list[str]]:
     """Which scenes each terminal sees."""
-    terminals: dict[str, list[str]] = {terminal: list(EVERYWHERE) for turn in TURNS for terminal in turn}
-    for number, name in enumerate(name for name in SCENES if name not in EVERYWHERE):
-        for terminal in TURNS[number % len(TURNS)]:
-            terminals[terminal].append(name)
-    return {**terminals, **{terminal: list(names) for terminal, names in NARROW.items()}}
+    terminals = {f"{size}-{theme}": [EVERYWHERE] for size in ("80x24", "120x40", "250x60") for theme in THEMES}
+    themes = list(THEMES)
+    for number, name in enumerate(name for name in SCENES if name != EVERYWHERE):
+        for turn, size in enumerate(("80x24", "120x40", "250x60")):
+            if size != "250x60" or name in WIDE:
+                terminals[f"{size}-{themes[(number + turn) % len(themes)]}"].append(name)
+    return {**terminals, "50x16-dark": list(NARROW)}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +52,7 @@ def unmoved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in ("README.md", "notes.txt"):
         (place / name).write_text("a note\n")
     monkeypatch.chdir(place)
-    monkeypatch.setattr("tui.handlers.machine.source_for", lambda *_: FakeSource(*MODELS))
+    monkeypatch.setattr("tui.model_source.source_for", lambda *_: FakeSource(*MODELS))
     yield
     monkeypatch.undo()
     time.tzset()
