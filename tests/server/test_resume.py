@@ -29,7 +29,6 @@ def resumed(server: Running, begun: str, **more: Any) -> str:
 
 
 def test_an_answer_that_was_stopped_by_its_reader_goes_on(server: Running) -> None:
-    whole = text(server)
     begun = ""
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body(stream=True), timeout=DEADLINE) as stream:
         for line in stream.iter_lines():
@@ -38,8 +37,11 @@ def test_an_answer_that_was_stopped_by_its_reader_goes_on(server: Running) -> No
             if len(begun) > 20:
                 break
     wait_until(lambda: not server.engine.open_jobs, "the engine is idle")
-    # Tokens that are guessed ahead change the shape of batches, and so, in near ties, what is generated far from here.
-    assert (begun + resumed(server, begun)).startswith(whole[: len(begun) + 10])
+    stopped = server.jobs[-1]
+    rest = resumed(server, begun)
+    # The model stands where it stood. What it says next may differ in near ties, by the shape of the batches before.
+    assert list(server.jobs[-1].prompt) == [*stopped.prompt, *server.engine.text_prompt(begun)]
+    assert rest and not rest.startswith(begun)
 
 
 def test_the_next_turn_finds_a_continued_answer_in_the_cache(server: Running) -> None:
