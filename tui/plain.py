@@ -8,40 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
-from localqwen.chats.tree import Message
 from localqwen.errors import LocalqwenError
-from localqwen.events import AnswerEvent, Loading
-from localqwen.params import ChatMessage, SamplingParams
 from localqwen.settings import Settings
-from tui.backend import Asking, Backend, Connection, Failed
-from tui.meters import loading_words
+from tui.attachments import AttachmentError, human_size, read_attachment
+from tui.backend import Backend, Connection
 from tui.model_list import ModelRow, advice
 from tui.model_source import source_for
 from tui.plain_terminal import Interrupt, StandardTerminal, Terminal
-from tui.plain_words import Speaking, chosen_row, model_words, waiting_words
+from tui.plain_turn import PlainTurn
+from tui.plain_words import chosen_row, model_words
 from tui.sanitize import SafeText, safe, safe_line
 
-HELP = (
-    ("/help", "this list"),
-    ("/new", "a new conversation"),
-    ("/list", "the conversations, newest first"),
-    ("/open N", "go on with one of that list"),
-    ("/regenerate", "another answer to the last message"),
-    ("/edit TEXT", "say the last message in another way"),
-    ("/stop", "end the answer and keep it; Ctrl+C does the same"),
-    ("/model", "the models; with a number or a name, choose one"),
-    ("/quit", "leave; everything is kept"),
-)
 LISTED = 20
 LEAVING = "Ctrl+C again, or /quit, leaves."
-
-Command: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 async def run_plain(
@@ -62,24 +48,14 @@ class PlainChat:
         self._store = store
         self._terminal = terminal
         self._backend = Backend(connection)
-        self._params: SamplingParams = settings.sampling
         self._system = settings.system_prompt
         self._conversation = Conversation(store, system=self._system)
+        self._attached: tuple[Attachment, ...] = ()
         self._typed: deque[str | Interrupt | None] = deque()  # while an answer came
         self._listed: list[int] = []
         self._models: list[ModelRow] = []
         self._leaving = False
-        self._commands: dict[str, Command] = {
-            "/help": self._help,
-            "/new": self._new,
-            "/list": self._list,
-            "/open": self._open,
-            "/regenerate": self._regenerate,
-            "/edit": self._edit,
-            "/stop": self._nothing_to_stop,
-            "/model": self._model,
-            "/quit": self._quit,
-        }
+        self._turn = PlainTurn(terminal, self._backend, settings.sampling, self._typed)
 
     async def run(self, complaints: tuple[str, ...] = ()) -> None:
         """Ask and answer until the person leaves."""
@@ -102,11 +78,11 @@ class PlainChat:
                 return
             if not name.startswith("/") or name.startswith("//"):
                 await self._ask(text.removeprefix("/") if name.startswith("//") else text)
-            elif (command := self._commands.get(name.lower())) is not None:
-                await command(rest.strip())
+            elif (command := COMMANDS.get(name.lower())) is not None:
+                await command.run(self, rest.strip())
             else:
                 self._line(f"There is no command {name}; /help lists them, and // begins a message with a slash.")
-        except LocalqwenError as error:
+        except (AttachmentError, LocalqwenError) as error:
             self._line(f"Error: {error}")
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -141,89 +117,15 @@ class PlainChat:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, text: str) -> None:
-        await self._conversation.ask(text)
-        await self._answer()
-
-    async def _answer(self) -> None:
-        if isinstance(self._backend.state, Failed):
-            self._backend.start()
-        self._tell_waiting()
-        asking = self._backend.asking()
-        speaking = Speaking(self._terminal, asking)
-
-        def notify() -> None:
-            if self._conversation.answer is not None:
-                speaking.told(self._conversation.answer.message.text)
-
-        responding = asyncio.ensure_future(
-            self._conversation.respond(self._stream(asking), self._params, lambda: asking.model, notify)
-        )
-        try:
-            await self._listen_for_stop(responding)
-            self._end(speaking, await responding)
-        finally:
-            self._backend.on_change = lambda: None
-            responding.cancel()
-
-    def _stream(self, asking: Asking) -> Callable[[list[ChatMessage]], AsyncGenerator[AnswerEvent, None]]:
-        def stream(told: list[ChatMessage]) -> AsyncGenerator[AnswerEvent, None]:
-            return asking.stream(told, self._params)
-
-        return stream
-
-    async def _listen_for_stop(self, responding: asyncio.Future[Message]) -> None:
-        """Stop at Ctrl+C or /stop; whatever else is typed waits for its turn."""
-        while not responding.done():
-            reading = asyncio.ensure_future(self._terminal.read())
-            both: set[asyncio.Future[Any]] = {reading, responding}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                reading.cancel()
-                with suppress(asyncio.CancelledError):
-                    await reading
-                return
-            match reading.result():
-                case Interrupt():
-                    self._conversation.stop()
-                case str(line) if line.strip().lower() == "/stop":
-                    self._conversation.stop()
-                case None:
-                    self._typed.append(None)
-                    self._conversation.stop()
-                    await asyncio.wait({responding})
-                case line:
-                    self._typed.append(line)
-
-    def _tell_waiting(self) -> None:
-        """Say what an answer waits for, now and when that changes; not every percent is worth a line."""
-        told: list[str] = []
-
-        def tell() -> None:
-            words = waiting_words(self._backend.state)
-            if words and words not in told:
-                told.append(words)
-                if isinstance(self._backend.state, Loading):
-                    words = f"Loading: {loading_words(self._backend.state, self._backend.loading, 0)}."
-                self._line(words)
-
-        self._backend.on_change = tell
-        tell()
-
-    def _end(self, speaking: Speaking, message: Message) -> None:
-        speaking.finish(message.text)
-        match message.state:
-            case "error":
-                self._line(f"Error: {message.error or 'the answer failed.'}")
-            case "stopped":
-                self._line("Stopped.")
-            case _ if not message.text:
-                self._line("The answer is empty.")
+        await self._conversation.ask(text, self._attached)
+        self._attached = ()
+        await self._turn.take(self._conversation)
 
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def _help(self, _: str) -> None:
-        for name, what in HELP:
-            self._line(f"{name}: {what}")
+        for name, command in COMMANDS.items():
+            self._line(f"{' '.join(filter(None, (name, command.argument)))}: {command.what}")
         self._line("A line that ends with a backslash goes on in the next one.")
 
     async def _new(self, _: str) -> None:
@@ -247,6 +149,8 @@ class PlainChat:
         for message in self._conversation.path:
             name = "You" if message.role == "user" else message.model or self._backend.model
             self._line(f"{safe_line(name)}: {message.text}")
+            for attachment in message.attachments:
+                self._line(f"(with {safe_line(attachment.name)})")
 
     async def _regenerate(self, _: str) -> None:
         path = self._conversation.path
@@ -255,7 +159,13 @@ class PlainChat:
             return
         if path[-1].role == "assistant":
             self._conversation.rewind(path[-1].id)  # the next answer becomes a sibling of this one, which is kept
-        await self._answer()
+        await self._turn.take(self._conversation)
+
+    async def _continue(self, _: str) -> None:
+        if self._conversation.can_resume:
+            await self._turn.take(self._conversation, "resume")
+        else:
+            self._line("There is no answer to continue.")
 
     async def _edit(self, rest: str) -> None:
         last = next((one for one in reversed(self._conversation.path) if one.role == "user"), None)
@@ -263,7 +173,18 @@ class PlainChat:
             self._line("Say it anew, as /edit What I meant." if last else "There is nothing to edit yet.")
             return
         await self._conversation.edit(last.id, rest, last.attachments)
-        await self._answer()
+        await self._turn.take(self._conversation)
+
+    async def _attach(self, rest: str) -> None:
+        if rest:
+            found = await asyncio.to_thread(read_attachment, rest, Path.cwd())
+            self._attached = (*self._attached, found)
+            self._line(f"{safe_line(found.name)} ({human_size(len(found.text.encode()))}) goes with the next message.")
+        elif self._attached:
+            self._attached = ()
+            self._line("Nothing goes with the next message.")
+        else:
+            self._line("Say which file, as /attach notes.txt.")
 
     async def _nothing_to_stop(self, _: str) -> None:
         self._line("There is no answer on its way.")
@@ -288,3 +209,27 @@ class PlainChat:
 
     async def _quit(self, _: str) -> None:
         self._leaving = True
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs it, what may stand behind its name, and what it does."""
+
+    run: Callable[[PlainChat, str], Awaitable[None]]
+    argument: str
+    what: str
+
+
+COMMANDS = {
+    "/help": Command(PlainChat._help, "", "this list"),
+    "/new": Command(PlainChat._new, "", "a new conversation"),
+    "/list": Command(PlainChat._list, "", "the conversations, newest first"),
+    "/open": Command(PlainChat._open, "N", "go on with one of that list"),
+    "/attach": Command(PlainChat._attach, "FILE", "send a text file with the next message; alone, send none"),
+    "/regenerate": Command(PlainChat._regenerate, "", "another answer to the last message"),
+    "/edit": Command(PlainChat._edit, "TEXT", "say the last message in another way"),
+    "/stop": Command(PlainChat._nothing_to_stop, "", "end the answer and keep it; Ctrl+C does the same"),
+    "/continue": Command(PlainChat._continue, "", "go on with an answer that was stopped"),
+    "/model": Command(PlainChat._model, "", "the models; with a number or a name, choose one"),
+    "/quit": Command(PlainChat._quit, "", "leave; everything is kept"),
+}

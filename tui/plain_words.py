@@ -13,11 +13,12 @@ from tui.sentences import Sentences
 class Speaking:
     """Says an answer in sentences as it grows, after its speaker's name."""
 
-    def __init__(self, terminal: Terminal, asking: Asking) -> None:
+    def __init__(self, terminal: Terminal, asking: Asking, told: int = 0) -> None:
+        """``told`` characters of the answer were said before."""
         self._terminal = terminal
         self._asking = asking
         self._sentences = Sentences()
-        self._told = 0
+        self._told = told
         self._ends_line = True
         self._has_begun = False
 

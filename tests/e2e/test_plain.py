@@ -84,7 +84,7 @@ def test_ctrl_c_stops_the_answer_and_then_leaves(home: Path) -> None:
         child.sendline("Tell me a story.")
         child.expect_exact("script: Once upon a time. ")
         child.kill(signal.SIGINT)
-        child.expect_exact("Stopped.\r\nYou: ")
+        child.expect_exact("Stopped; /continue goes on with it.\r\nYou: ")
         child.sendline("/regenerate")
         child.expect_exact("script: Later.\r\nYou: ")
         child.kill(signal.SIGINT)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,10 +83,52 @@ async def test_ctrl_c_and_stop_keep_what_there_is(store: Store, connection: Fake
             await terminal.until(lambda: store.chats() and connection.client.events.empty())
             terminal.type(stop)
             await terminal.until(lambda: not connection.client.events.qsize())
-            await terminal.shows("fake: Once\nStopped.\n")
+            await terminal.shows("fake: Once\nStopped; /continue goes on with it.\n")
             terminal.said.clear()
     path = store.tree(store.chats()[0].id).path(store.chats()[0].tip)
     assert [(message.text, message.state) for message in path][1] == ("Once", "stopped")
+
+
+async def test_a_stopped_answer_goes_on_from_where_it_stopped(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/continue")
+        await terminal.shows("There is no answer to continue.")
+        terminal.type("tell")
+        connection.client.say("Once. Upon")
+        await terminal.shows("fake: Once. ")
+        terminal.type("/stop")
+        await terminal.shows("Upon\nStopped")
+        terminal.said.clear()
+        terminal.type("/continue")
+        connection.client.answer(" a time.")
+        await terminal.shows("fake:  a time.\nYou: ")
+        assert "Once" not in terminal.text
+    path = store.tree(store.chats()[0].id).path(store.chats()[0].tip)
+    assert [(message.text, message.state) for message in path][1] == ("Once. Upon a time.", "done")
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "notes.txt").write_text("The shed leaks.")
+    monkeypatch.chdir(tmp_path)
+    return "notes.txt"
+
+
+async def test_a_file_goes_with_the_next_message(store: Store, connection: FakeConnection, notes: str) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/attach", "/attach gone.txt", f"/attach {notes}", "/attach", f"/attach {notes}", "What leaks?")
+        connection.client.answer("The shed.")
+        await terminal.shows(
+            "Say which file", "Error: gone.txt is not there", "notes.txt (15 B) goes with", "Nothing goes"
+        )
+        await terminal.shows("The shed.")
+        assert "The shed leaks." in connection.client.asked[0][0]["content"]
+        terminal.type("And now?")
+        connection.client.answer("Nothing.")
+        await terminal.shows("Nothing.\n")
+        assert connection.client.asked[1][-1]["content"] == "And now?"
+        terminal.type("/new", "/list", "/open 1")
+        await terminal.shows("You: What leaks?\n(with notes.txt)\nfake: The shed.")
 
 
 async def test_what_is_typed_meanwhile_is_asked_next(store: Store, connection: FakeConnection) -> None:
