@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets._toast import Toast
 
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
@@ -146,7 +147,10 @@ def screen_text(app: object) -> str:
     assert isinstance(app, ChatApp)
     width, height = app.size
     lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height])
+    shown = ["".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height]]
+    # Notes are as narrow as the list they lie on, so a sentence of theirs is in several lines between others.
+    notes = [str(toast.render()) for toast in app.screen.query(Toast) if toast.region in app.screen.region]
+    return "\n".join([*shown, *notes])
 
 
 def transcript(app: ChatApp) -> Transcript:

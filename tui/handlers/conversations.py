@@ -60,7 +60,7 @@ class ConversationCommands:
         if sidebar.options.has_focus:
             self._desk.composer.focus()
         else:
-            sidebar.remove_class("-hidden")
+            sidebar.is_shown = True
             sidebar.options.focus()
 
     async def search(self, text: str) -> None:

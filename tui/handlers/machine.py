@@ -56,8 +56,8 @@ class MachineCommands:
     def sidebar(self, _: str) -> None:
         """Show or hide the list of conversations."""
         sidebar = self._desk.sidebar
-        sidebar.toggle_class("-hidden")
-        if sidebar.has_class("-hidden"):
+        sidebar.is_shown = not sidebar.is_shown
+        if not sidebar.is_shown:
             self._desk.composer.focus()
 
     def theme(self, name: str) -> None:

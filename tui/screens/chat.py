@@ -116,7 +116,7 @@ class ChatScreen(Screen[None]):
         self._is_narrow = self.app.size.width < NARROW
         sidebar = self.query_one(Sidebar)
         if not sidebar.options.has_focus:
-            sidebar.set_class(self._is_narrow or not self._settings().sidebar, "-hidden")
+            sidebar.is_shown = self._settings().sidebar and not self._is_narrow
 
     def backend_changed(self) -> None:
         """The model's state is another one."""

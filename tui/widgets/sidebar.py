@@ -72,7 +72,18 @@ class Sidebar(Vertical):
         """The keys are elsewhere, and in a narrow terminal the room is theirs."""
         self.query_one("#sidebar-title", Label).update("Conversations")
         if self.screen.size.width < NARROW:
-            self.add_class("-hidden")
+            self.is_shown = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it takes a part of the screen."""
+        return not self.has_class("-hidden")
+
+    @is_shown.setter
+    def is_shown(self, value: bool) -> None:
+        self.set_class(not value, "-hidden")
+        # Notes lie at its end then, where they cover nothing that is read.
+        self.screen.set_class(value, "-with-list")
 
     @property
     def options(self) -> OptionList:
