@@ -149,7 +149,7 @@ def screen_text(app: object) -> str:
     lines = app.screen._compositor.render_strips()
     shown = ["".join(segment.text for segment in line)[:width].rstrip() for line in lines[:height]]
     # Notes are as narrow as the list they lie on, so a sentence of theirs is in several lines between others.
-    notes = [str(toast.render()) for toast in app.screen.query(Toast) if toast.region in app.screen.region]
+    notes = [str(toast.render()) for toast in app.screen.query(Toast) if app.screen.region.overlaps(toast.region)]
     return "\n".join([*shown, *notes])
 
 
