@@ -139,7 +139,9 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: fl
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain; the screen shows:\n" + screen_text(pilot.app)
-        await pilot.pause(0.01)
+        # Not Pilot.pause(), which asks every widget each time and so takes from the app what it waits for.
+        await asyncio.sleep(0.005)
+    await pilot.pause(0)
 
 
 def screen_text(app: object) -> str:
