@@ -42,6 +42,11 @@ def source_for(connection: Connection, planned: Planned | None = None) -> ModelS
     return LocalModels(options, _taken(planned))
 
 
+def name_among_them(connection: Connection, model: str) -> str:
+    """What a source calls the model behind ``connection``, which answers as ``model``; a file has several names."""
+    return connection.model.stem if isinstance(connection, LocalServer) else model
+
+
 class LocalModels:
     """The models directory and the catalogue."""
 

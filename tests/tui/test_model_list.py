@@ -27,7 +27,7 @@ from tui.model_list import (
     rows,
     window_words,
 )
-from tui.model_source import LocalModels, RemoteModels, look_at_machine, read_machine, source_for
+from tui.model_source import LocalModels, RemoteModels, look_at_machine, name_among_them, read_machine, source_for
 
 GB = 10**9
 CARDS = catalog.cards()
@@ -131,3 +131,8 @@ def test_a_servers_models_are_chosen_by_name() -> None:
     connection = source.connection(ModelRow("two", is_remote=True))
     assert isinstance(connection, RemoteServer)
     assert (connection.model, connection.address) == ("two", "http://x.example")
+
+
+def test_a_model_that_was_opened_by_another_name_is_found_among_the_files() -> None:
+    assert name_among_them(LocalServer(Path("/models/SmolLM2-Q4_K_M.gguf"), "demo"), "demo") == "SmolLM2-Q4_K_M"
+    assert name_among_them(RemoteServer(Endpoint("http://x.example")), "theirs") == "theirs"

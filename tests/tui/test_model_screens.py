@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,10 @@ async def shown(pilot: Pilot[None], *texts: str) -> None:
 
 
 async def until_host(pilot: Pilot[None], condition: object) -> None:
-    for _ in range(2000):
+    for _ in range(4000):
         if condition():  # type: ignore[operator]
             return
-        await pilot.pause(0.01)
+        await asyncio.sleep(0.005)
     raise AssertionError("waited in vain; the screen shows:\n" + lines(pilot))
 
 
@@ -99,6 +100,27 @@ async def test_typing_filters() -> None:
         await shown(pilot, "No model is called that.")
         await pilot.press("enter")
         assert app.result == "open"
+
+
+async def test_the_list_has_no_empty_lines_and_stays_as_tall_while_it_is_filtered() -> None:
+    app = Host()
+    async with app.run_test(size=(110, 30)) as pilot:
+        await models(pilot, FakeSource(HERE, AWAY, EVIL))
+        await shown(pilot, "GB too large")
+        found = app.screen.query_one(OptionList)
+        assert found.size.height == found.option_count == 3
+        await pilot.press("m", "i", "n", "e")
+        await until_host(pilot, lambda: found.option_count == 1)
+        assert found.size.height == 3
+
+
+async def test_more_models_than_lines_can_be_scrolled() -> None:
+    app = Host()
+    async with app.run_test(size=(80, 16)) as pilot:
+        await models(pilot, FakeSource(*(ModelRow(f"model-{number}", size=GB) for number in range(40))))
+        await shown(pilot, "model-0", "1.0 GB", "fits")
+        await pilot.press("up")
+        await shown(pilot, "❯  model-39", "Not here yet")
 
 
 async def test_a_file_name_is_foreign_text() -> None:

@@ -30,12 +30,13 @@ class MachineCommands:
 
     async def choose(self, _: str) -> None:
         """Another model for the open conversation."""
-        from tui.model_source import source_for
+        from tui.model_source import name_among_them, source_for
         from tui.screens.models import ModelsScreen
 
         desk = self._desk
         source = source_for(desk.backend.connection, desk.backend.planned)
-        row = await desk.screen.app.push_screen_wait(ModelsScreen(source, desk.backend.model))
+        current = name_among_them(desk.backend.connection, desk.backend.model)
+        row = await desk.screen.app.push_screen_wait(ModelsScreen(source, current))
         if row is not None:
             desk.backend.switch(source.connection(row))
             desk.count_tokens()

@@ -20,6 +20,8 @@ from tui.model_source import ModelSource
 from tui.sanitize import safe_line
 
 NAME_CELLS = 26
+# Of the dialog: its border, padding, title, filter and advice, and the most it takes with the list.
+FRAME_LINES, MOST_LINES = 11, 32
 FIT_STYLES = {"gpu": "$success", "ram": "$success", "partly": "$warning", "no": "$error", "unknown": ""}
 
 
@@ -45,7 +47,6 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
             width: 90;
             max-width: 95%;
             height: 90%;
-            max-height: 32;
             padding: 1;
             background: $surface;
             border: round $primary 60%;
@@ -98,6 +99,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
 
     def on_mount(self) -> None:
         """List first, judge later."""
+        self._fit()
         self._load()
 
     @work(exclusive=True, group="models")
@@ -110,7 +112,12 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
 
     def _show(self, rows: Sequence[ModelRow]) -> None:
         self._rows = list(rows)
+        self._fit()
         self._list()
+
+    def _fit(self) -> None:
+        """As tall as all models, whatever the filter leaves: a dialog that jumps at each letter is hard to read."""
+        self.query_one("#models").styles.max_height = min(FRAME_LINES + max(len(self._rows), 1), MOST_LINES)
 
     def _list(self) -> None:
         options = self.query_one("#models-list", OptionList)
