@@ -19,7 +19,7 @@ from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, win
 from tui.model_source import ModelSource
 from tui.sanitize import safe_line
 
-NAME_CELLS = 26
+NAME_CELLS = 28
 # Of the dialog: its border, padding, title, filter and advice, and the most it takes with the list.
 FRAME_LINES, MOST_LINES = 11, 32
 FIT_STYLES = {"gpu": "$success", "ram": "$success", "partly": "$warning", "no": "$error", "unknown": ""}

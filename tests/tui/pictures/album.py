@@ -11,7 +11,8 @@ from pathlib import Path
 from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
 from syrupy.assertion import SnapshotAssertion
 
-from tests.tui.stage import Stage
+from tests.tui.person import Person
+from tests.tui.pictures.camera import still
 
 CELL = 12.2
 _TEXT = re.compile(r'<text class="terminal-[\w-]+" x="([\d.]+)" y="[\d.]+"[^>]*line-(\d+)\)">([^<]*)</text>')
@@ -26,9 +27,9 @@ class Album:
         self._folder = folder
         self._changes: list[str] = []
 
-    async def take(self, stage: Stage, name: str) -> None:
+    async def take(self, person: Person, name: str) -> None:
         """Wait until nothing moves, and compare the screen with the picture ``name``."""
-        picture = await still(stage)
+        picture = await still(person)
         accepted = self._snapshot(name=name)
         if accepted != picture:
             place = self._folder / f"{name}.svg"
@@ -40,16 +41,6 @@ class Album:
         assert not self._changes, (
             "\n\n".join(self._changes) + "\n\nWhere that is right: --snapshot-update, after looking at each picture."
         )
-
-
-async def still(stage: Stage) -> str:
-    """The screen as a picture, once it stays as it is."""
-    await stage.until(lambda: stage.transcript.is_settled)
-    picture, before = stage.app.export_screenshot(title="localqwen"), ""
-    while picture != before:
-        await stage.pilot.pause()
-        picture, before = stage.app.export_screenshot(title="localqwen"), picture
-    return picture
 
 
 def text_of(svg: str) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
-from textual.widgets import Input, TextArea
 
 from localqwen.chats.store import Store
-from localqwen.settings import Settings
 from tests.tui.fakes import FakeConnection, FakeSource
 from tests.tui.pictures.album import Album
+from tests.tui.pictures.camera import DARK, posed, unmoved
 from tests.tui.pictures.clock import Clock
 from tests.tui.pictures.library import MODEL, fill
 from tests.tui.pictures.scenes import MODELS, SCENES, Set, clear
 from tests.tui.stage import staged
 
-THEMES = {"dark": "localqwen-dark", "light": "localqwen-light", "ansi": "ansi-dark"}
+THEMES = {"dark": DARK, "light": "localqwen-light", "ansi": "ansi-dark"}
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "250x60": (250, 60), "50x16": (50, 16)}
 # Seen everywhere: all that Markdown has. The others are seen in two sizes, each in another theme, and some in a third
 # size as well.
@@ -40,22 +38,16 @@ def programme() -> dict[str, list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def unmoved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No blinking, no animations, one time zone, and a working directory with known files."""
-    for widget, toggle in ((Input, "_toggle_cursor"), (TextArea, "_toggle_cursor_blink_visible")):
-        assert hasattr(widget, toggle)
-        monkeypatch.setattr(widget, toggle, lambda _: None)
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+def posing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Nothing moves, and the working directory has known files."""
     place = tmp_path / "work"
     place.mkdir()
     for name in ("README.md", "notes.txt"):
         (place / name).write_text("a note\n")
     monkeypatch.chdir(place)
     monkeypatch.setattr("tui.model_source.source_for", lambda *_: FakeSource(*MODELS))
-    yield
-    monkeypatch.undo()
-    time.tzset()
+    with unmoved():
+        yield
 
 
 @pytest.mark.parametrize(("terminal", "scenes"), programme().items(), ids=programme().keys())
@@ -69,11 +61,10 @@ async def test_the_app_looks_as_it_was_accepted(
 ) -> None:
     size, theme = terminal.split("-")
     fill(store)
-    settings = Settings(theme=THEMES[theme], animations=False)
     connection = FakeConnection(name=MODEL, window=32768)
     album, clock = Album(snapshot, tmp_path), Clock(monkeypatch)
     path = Path("settings.toml")
-    async with staged(store, connection, settings=settings, settings_path=path, size=SIZES[size]) as stage:
+    async with staged(store, connection, settings=posed(THEMES[theme]), settings_path=path, size=SIZES[size]) as stage:
         at = Set(stage, clock, frozenset(chat.id for chat in store.chats()))
         for name in scenes:
             await clear(at)
