@@ -192,4 +192,6 @@ async def test_a_real_server_whose_load_is_given_up_ends(demo_gguf: Path, when: 
     assert isinstance(events[-1], Finished)
     assert events[-1].reason == "length"
     backend._leave()
+    for server in servers(demo_gguf):
+        server.kill()  # it would stay for some seconds, in case somebody comes again
     await until(lambda: not servers(demo_gguf))
