@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.e2e.terminal import Terminal
 
 Kind = Literal["chat", "server", "both"]
 KINDS: tuple[Kind, ...] = ("chat", "server", "both")
+ROOT = Path(__file__).parent.parent
 PROMISED_MS = 250
 WORD_SECONDS = 0.01
 LONGEST_SECONDS = 1.5  # after the first word
@@ -78,7 +80,7 @@ class Trial:
 
 def start_server(port: int) -> subprocess.Popen[bytes]:
     """The clock, listening."""
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tui_kills", "--serve", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tui_kills", "--serve", str(port)], cwd=ROOT)
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -97,8 +99,26 @@ def start_chat(home: Path, port: int) -> Terminal:
     return terminal
 
 
-def trial(kind: Kind, home: Path, port: int, chance: random.Random, number: int) -> Trial:
-    """Ask, type a draft, kill, and look."""
+def promised(terminal: Terminal, _home: Path, _draft: str) -> None:
+    """Wait as long as it may take until a draft is kept."""
+    pause(terminal, PROMISED_MS / 1000)
+
+
+def pause(terminal: Terminal, seconds: float) -> None:
+    """Let time pass, while the app can draw."""
+    end = time.monotonic() + seconds
+    terminal.until(lambda _: time.monotonic() >= end)
+
+
+def trial(
+    kind: Kind,
+    home: Path,
+    port: int,
+    chance: random.Random,
+    number: int,
+    until_kept: Callable[[Terminal, Path, str], None] = promised,
+) -> Trial:
+    """Ask, type a draft, wait until it must be kept, kill at a random moment, and look."""
     server = start_server(port)
     draft = f"draft {number}"
     try:
@@ -108,9 +128,8 @@ def trial(kind: Kind, home: Path, port: int, chance: random.Random, number: int)
             terminal.until(lambda screen: screen.count(str(time.monotonic_ns() // 10**10)) > 1)
             terminal.type(draft)
             terminal.until_shown(draft)
-            settled = time.monotonic() + PROMISED_MS / 1000
-            end = settled + chance.uniform(0, LONGEST_SECONDS)
-            terminal.until(lambda _: time.monotonic() >= end)
+            until_kept(terminal, home, draft)
+            pause(terminal, chance.uniform(0, LONGEST_SECONDS))
             for pid in {"chat": [terminal.pid], "server": [server.pid], "both": [server.pid, terminal.pid]}[kind]:
                 os.kill(pid, signal.SIGKILL)
             killed = time.monotonic_ns() / 1e6

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from localqwen.chats.store import ChatStoreError, Store
+from localqwen.chats.tree import Message
 from tests.tui.fakes import SIZE, FakeConnection, shows, type_text, until
 from tests.tui.stage import killed, staged
 from tui.app import ChatApp
@@ -62,6 +65,78 @@ async def test_a_kill_in_the_middle_of_an_answer_keeps_both_it_and_the_draft(sto
         await stage.ends()
         assert stage.kept_texts == ["A story", "Once upon a time, in a land"]
     after.close()
+
+
+async def test_a_kill_keeps_an_answer_to_another_conversation_and_the_draft_of_each(
+    store: Store, tmp_path: Path
+) -> None:
+    async with staged(store) as stage:
+        await stage.begin("A story", "Once upon a time")
+        story = stage.chat.id
+        await stage.write("to the story")
+        await stage.press("ctrl+n")
+        await stage.sees("New conversation")
+        await stage.write("about poems")
+        stage.client.say(", in a land")
+        await stage.until(lambda: [chat.draft for chat in store.chats()] == ["about poems", "to the story"])
+        await stage.until(lambda: last(store, story).text == "Once upon a time, in a land")
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.sees("about poems", "✎ about poems")
+        await stage.press("ctrl+l", "end", "enter")
+        await stage.sees("Once upon a time, in a land", "■ stopped", "to the story")
+    after.close()
+
+
+async def test_a_kill_while_an_answer_goes_on_keeps_both_of_its_parts(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await stage.begin("A story", "Once upon a time")
+        await stage.press("escape")
+        await stage.rests()
+        await stage.slash("continue")
+        await stage.hear(", in a land")
+        await stage.until(lambda: stage.kept_texts[-1].endswith("land"))
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("Once upon a time, in a land", "■ stopped")
+    after.close()
+
+
+async def test_a_kill_leaves_the_other_branches_alone(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await stage.ask("A story", "The first one.")
+        await stage.press("ctrl+r")
+        await stage.hear("The sec")
+        await stage.until(lambda: "The sec" in stage.all_texts)
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("The sec", "2/2", "■ stopped")
+        await stage.press("alt+left")
+        await stage.sees("The first one.", "1/2")
+    after.close()
+
+
+async def test_an_app_that_fails_keeps_what_it_has(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with staged(store) as stage:
+            await stage.begin("A story", "Once upon a time")
+            await stage.write("half a thou")
+            await stage.until(lambda: stage.chat.draft == "half a thou" and stage.kept_texts[-1])
+            stage.app.call_later(divide, 1, 0)
+            await stage.until(lambda: not stage.app.is_running)
+    async with staged(store) as stage:
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("Once upon a time", "half a thou")
+
+
+def divide(number: int, by: int) -> float:
+    return number / by
+
+
+def last(store: Store, chat: int) -> Message:
+    return store.tree(chat).path(store.chat(chat).tip)[-1]
 
 
 async def test_each_conversation_keeps_its_own_draft_while_they_are_walked_through(store: Store) -> None:
