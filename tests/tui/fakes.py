@@ -25,6 +25,16 @@ from tui.widgets.transcript.view import Transcript
 
 GB = 10**9
 SIZE = (110, 36)
+KEY_NAMES = {
+    " ": "space",
+    "\n": "ctrl+j",
+    "/": "slash",
+    "@": "at",
+    ".": "full_stop",
+    "?": "question_mark",
+    "!": "exclamation_mark",
+    "-": "minus",
+}
 
 
 class FakeClient:
@@ -144,6 +154,24 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: fl
     await pilot.pause(0)
 
 
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys, each when the one before it has been handled."""
+    for key in keys:
+        focused = pilot.app.focused
+        post_key(pilot, key)
+        # Pilot.press() waits until the processor is idle, which takes most of a test's time. A key that the focused
+        # widget does not want goes up to the app, a widget at each turn.
+        for _ in focused.ancestors_with_self if focused is not None else [None]:
+            await pilot.pause(0)
+
+
+def post_key(pilot: Pilot[None], key: str) -> None:
+    """Press the key of a name or a character, and wait for nothing."""
+    name = KEY_NAMES.get(key, key)
+    character = key if len(key) == 1 else next((char for char, called in KEY_NAMES.items() if called == name), None)
+    pilot.app.post_message(events.Key(name, None if character == "\n" else character))
+
+
 def screen_text(app: object) -> str:
     """What a person sees, as text."""
     assert isinstance(app, ChatApp)
@@ -173,7 +201,6 @@ def last_message(store: Store) -> Message:
 
 async def type_text(pilot: Pilot[None], text: str) -> None:
     """Type as fast as a terminal can bring it."""
-    names = {" ": "space", "\n": "ctrl+j", "?": "question_mark", ".": "full_stop", "!": "exclamation_mark"}
     for char in text:
-        pilot.app.post_message(events.Key(names.get(char, char), None if char == "\n" else char))
+        post_key(pilot, char)
     await pilot.pause()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len
-from textual import events
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -15,12 +14,10 @@ from textual.widgets import Input, TextArea
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Chat, Message
-from tests.tui.fakes import screen_text, until
+from tests.tui.fakes import post_key, press, screen_text, until
 from tui.app import ChatApp
 from tui.widgets.composer import Composer
 from tui.widgets.transcript.view import Transcript
-
-_NAMES = {" ": "space", "\n": "ctrl+j", "/": "slash", "@": "at", ".": "full_stop", "?": "question_mark", "-": "minus"}
 
 
 @dataclass
@@ -37,22 +34,13 @@ class Person:
 
     async def press(self, *keys: str) -> None:
         """Press keys, each when the one before it has been handled."""
-        for key in keys:
-            focused = self.app.focused
-            self._post(key)
-            # Pilot.press() waits until the processor is idle, which takes most of a test's time. A key that the focused
-            # widget does not want goes up to the app, a widget at each turn.
-            for _ in focused.ancestors_with_self if focused is not None else [None]:
-                await self.pilot.pause(0)
+        await press(self.pilot, *keys)
 
     async def write(self, text: str) -> None:
         """Type as fast as a terminal can bring it."""
         for char in text:
-            self._post(_NAMES.get(char, char), None if char == "\n" else char)
+            post_key(self.pilot, char)
         await self.pilot.pause(0)
-
-    def _post(self, key: str, character: str | None = None) -> None:
-        self.app.post_message(events.Key(key, key if len(key) == 1 else character))
 
     async def send(self, text: str) -> None:
         """Write something and press Enter."""

@@ -6,7 +6,7 @@ from textual import events
 
 from localqwen.chats.store import Store
 from localqwen.events import Finished, Loading, Prefill, Ready, Usage
-from tests.tui.fakes import SIZE, FakeConnection, last_message, screen_text, shows, type_text, until
+from tests.tui.fakes import SIZE, FakeConnection, last_message, press, screen_text, shows, type_text, until
 from tui.app import ChatApp
 from tui.widgets.composer import Composer
 
@@ -17,14 +17,14 @@ async def test_a_question_is_answered_and_the_next_one_knows_it(
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, shows(pilot, "ready", "Ask anything", "stays on this machine"))
         await type_text(pilot, "Capital of Japan?")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         connection.client.say("It is ", "**Tokyo**.")
         await until(pilot, shows(pilot, "It is Tokyo.", "Esc stops"))
         usage = Usage(prompt_tokens=40, completion_tokens=2, decode_seconds=0.5)
         connection.client.events.put_nowait(Finished("stop", usage))
         await until(pilot, shows(pilot, "2 tokens · 4.0 tok/s", "context 42/4096", "Enter sends"))
         await type_text(pilot, "Sure?")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         connection.client.answer("Yes.")
         await until(pilot, shows(pilot, "Yes."))
         assert connection.client.asked[1] == [
@@ -41,7 +41,7 @@ async def test_what_is_sent_while_the_model_loads_waits_for_it(store: Store) -> 
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "early")
         connection.load(Loading(0.42))
-        await pilot.press("enter")
+        await press(pilot, "enter")
         await until(pilot, shows(pilot, "loading", "42%", "goes out when the model is loaded (42%)"))
         assert store.tree(store.chats()[0].id).path(last_message(store).id)[0].text == "early"
         assert connection.client.asked == []
@@ -56,17 +56,17 @@ async def test_escape_stops_a_message_that_waits_for_the_model(store: Store) -> 
     app = ChatApp(store, FakeConnection(ready=False))
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "hello")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         await until(pilot, shows(pilot, "goes out when"))
-        await pilot.press("escape")
+        await press(pilot, "escape")
         await until(pilot, shows(pilot, "■ stopped"))
 
 
 async def test_enter_breaks_no_line_and_the_others_do(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d")
+        await press(pilot, "a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d")
         assert app.chat.query_one(Composer).text == "a\nb\nc\nd"
-        await pilot.press("enter")
+        await press(pilot, "enter")
         await until(pilot, lambda: connection.client.asked)
         assert connection.client.asked[0][0]["content"] == "a\nb\nc\nd"
         assert app.chat.query_one(Composer).text == ""
@@ -92,17 +92,17 @@ async def test_keys_that_come_in_one_burst_keep_their_order(
 
 async def test_nothing_is_sent_when_there_is_nothing(app: ChatApp, store: Store) -> None:
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("enter", "space", "enter")
-        await pilot.press("ctrl+q")
+        await press(pilot, "enter", "space", "enter")
+        await press(pilot, "ctrl+q")
     assert all(chat.tip is None for chat in store.chats())
 
 
 async def test_what_is_sent_during_an_answer_waits_for_its_end(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("a", "enter")
+        await press(pilot, "a", "enter")
         connection.client.say("answering")
         await until(pilot, shows(pilot, "answering"))
-        await pilot.press("b", "enter")
+        await press(pilot, "b", "enter")
         await until(pilot, shows(pilot, "queued", "1 queued"))
         assert app.chat.query_one(Composer).text == ""
         connection.client.events.put_nowait(Finished("stop"))
@@ -118,14 +118,14 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
 ) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "first")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         connection.client.say("beginning")
         await until(pilot, shows(pilot, "beginning"))
-        await pilot.press("ctrl+n")
+        await press(pilot, "ctrl+n")
         await until(pilot, lambda: "beginning" not in screen_text(app))
         connection.client.say(" and end")
         await until(pilot, lambda: last_message(store).text == "beginning and end")
-        await pilot.press("ctrl+l", "home", "enter")
+        await press(pilot, "ctrl+l", "home", "enter")
         await until(pilot, shows(pilot, "beginning and end", "Esc stops"))
         connection.client.say(" and more")
         await until(pilot, shows(pilot, "beginning and end and more"))
@@ -136,6 +136,6 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
 async def test_an_answer_of_nothing_says_so(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "a")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         connection.client.events.put_nowait(Finished("stop"))
         await until(pilot, shows(pilot, "The answer is empty.", "Enter sends"))

@@ -10,6 +10,7 @@ import pytest
 
 from localqwen.chats.attachment import Attachment
 from tests.tui.composing import ComposerApp, burst, settled, shown, typing, until
+from tests.tui.fakes import press
 from tests.tui.test_sanitize import is_harmless
 from tui.attachments import Outgoing
 from tui.widgets.composer.meter import budget_words
@@ -20,7 +21,7 @@ HOSTILE = "A\x1b]52;c;ZXZpbA==\x07B\x1b[2J\x9b31m\u202eC[b]D[/b]"
 async def test_enter_sends_and_the_others_break_lines() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
-        await pilot.press("a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d", "enter")
+        await press(pilot, "a", "ctrl+j", "b", "shift+enter", "c", "alt+enter", "d", "enter")
         assert app.sent == [Outgoing("a\nb\nc\nd")]
         assert app.composer.text == ""
 
@@ -38,14 +39,14 @@ async def test_keys_that_come_in_one_burst_keep_their_order() -> None:
 async def test_nothing_is_not_sent_and_what_is_refused_stays() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
-        await pilot.press("enter", "space", "enter")
+        await press(pilot, "enter", "space", "enter")
         assert app.sent == []
         app.composer.fill("keep", [Attachment("file", "text")])
         app.takes = False
-        await pilot.press("enter")
+        await press(pilot, "enter")
         assert app.composer.draft == Outgoing("keep", (Attachment("file", "text"),))
         app.takes = True
-        await pilot.press("enter")
+        await press(pilot, "enter")
         assert app.sent == [Outgoing("keep", (Attachment("file", "text"),))]
         assert app.composer.draft == Outgoing()
 
@@ -54,7 +55,7 @@ async def test_attachments_go_out_without_a_text() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
         app.composer.attach(Attachment("file", "text"))
-        await pilot.press("enter")
+        await press(pilot, "enter")
         assert app.sent == [Outgoing("", (Attachment("file", "text"),))]
 
 
@@ -75,36 +76,36 @@ async def test_it_grows_to_a_third_of_the_screen_at_any_size() -> None:
     app = ComposerApp()
     async with app.run_test(size=(60, 30)) as pilot:
         assert app.composer.outer_size.height == 3
-        await pilot.press(*["ctrl+j"] * 4)
+        await press(pilot, *["ctrl+j"] * 4)
         assert app.composer.outer_size.height == 7
-        await pilot.press(*["ctrl+j"] * 10)
+        await press(pilot, *["ctrl+j"] * 10)
         assert app.composer.outer_size.height == 10
         app.composer.attach(Attachment("file", "text"))
         await until(pilot, lambda: "file" in shown(app))
         assert app.composer.outer_size.height == 10
         await pilot.resize_terminal(60, 60)
         await until(pilot, lambda: app.composer.outer_size.height == 18)
-        await pilot.press("enter")
-        await pilot.press("x", "enter")
+        await press(pilot, "enter")
+        await press(pilot, "x", "enter")
         await until(pilot, lambda: app.composer.outer_size.height == 3)
 
 
 async def test_up_and_down_walk_through_what_was_sent_and_back_to_the_draft() -> None:
     app = ComposerApp(history=["first", "two\nlines"])
     async with app.run_test() as pilot:
-        await pilot.press(*typing("draft"), "up")
+        await press(pilot, *typing("draft"), "up")
         assert app.composer.text == "two\nlines"
         assert app.composer.draft == Outgoing("draft")
         assert app.composer.outgoing == Outgoing("two\nlines")
-        await pilot.press("up")
+        await press(pilot, "up")
         assert app.composer.text == "first"
-        await pilot.press("up")
+        await press(pilot, "up")
         assert app.composer.text == "first"
-        await pilot.press("down")
+        await press(pilot, "down")
         assert app.composer.text == "two\nlines"
-        await pilot.press("down")
+        await press(pilot, "down")
         assert app.composer.text == "draft"
-        await pilot.press("down", "up", "up", "enter")
+        await press(pilot, "down", "up", "up", "enter")
         assert app.sent_texts == ["first"]
         assert app.composer.text == "draft"
 
@@ -112,33 +113,33 @@ async def test_up_and_down_walk_through_what_was_sent_and_back_to_the_draft() ->
 async def test_up_and_down_inside_a_text_move_the_cursor() -> None:
     app = ComposerApp(history=["old"])
     async with app.run_test() as pilot:
-        await pilot.press("a", "ctrl+j", "b", "up")
+        await press(pilot, "a", "ctrl+j", "b", "up")
         assert (app.composer.text, app.area.cursor_location) == ("a\nb", (0, 1))
-        await pilot.press("down")
+        await press(pilot, "down")
         assert (app.composer.text, app.area.cursor_location) == ("a\nb", (1, 1))
-        await pilot.press("down", "up", "up")
+        await press(pilot, "down", "up", "up")
         assert app.composer.text == "old"
 
 
 async def test_a_changed_earlier_message_is_a_draft_and_can_be_undone() -> None:
     app = ComposerApp(history=["old"])
     async with app.run_test() as pilot:
-        await pilot.press(*typing("draft"), "up", "x")
+        await press(pilot, *typing("draft"), "up", "x")
         assert app.composer.draft == Outgoing("oldx")
-        await pilot.press("ctrl+z", "ctrl+z")
+        await press(pilot, "ctrl+z", "ctrl+z")
         assert app.composer.text == "draft"
 
 
 async def test_changes_are_told_once_for_many_keys_and_not_after_sending_or_filling() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
-        await pilot.press(*typing("abc"))
+        await press(pilot, *typing("abc"))
         await until(pilot, lambda: app.changes)
         assert app.changes[-1] == Outgoing("abc")
         assert len(app.changes) <= 2
-        await pilot.press("d", "enter")
+        await press(pilot, "d", "enter")
         count = len(app.changes)
-        await pilot.press("e")
+        await press(pilot, "e")
         app.composer.fill("filled")
         await pilot.pause(0.4)
         assert len(app.changes) == count
@@ -147,7 +148,7 @@ async def test_changes_are_told_once_for_many_keys_and_not_after_sending_or_fill
 async def test_pages_are_the_screens_and_escape_goes_on() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
-        await pilot.press("a", "escape")
+        await press(pilot, "a", "escape")
         assert app.stopped == 1
 
 
@@ -188,9 +189,9 @@ async def test_no_control_reaches_the_screen_or_the_model_and_marks_only_the_mod
             app.composer.attach(Attachment(HOSTILE, "text"))
             await until(pilot, lambda: "[b]D[/b]" in shown(app) and "×" in shown(app))
             assert all(is_harmless(seg.text) for line in app.screen._compositor.render_strips() for seg in line)
-            await pilot.press("enter")
+            await press(pilot, "enter")
         assert set(app.sent_texts) == {"A]52;c;ZXZpbA==B[2J31m\u202eC[b]D[/b]"}
-        await pilot.press("up")
+        await press(pilot, "up")
         await until(pilot, lambda: "[b]D[/b]" in shown(app))
         assert all(is_harmless(seg.text) for line in app.screen._compositor.render_strips() for seg in line)
 
@@ -207,7 +208,7 @@ async def test_a_draft_of_a_megabyte_can_be_held_and_typed_into() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
         app.composer.fill(text)
-        await pilot.press("x")
+        await press(pilot, "x")
         assert app.composer.draft == Outgoing(text + "x")
 
 

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from localqwen.chats.attachment import Attachment
 from tests.tui.composing import ComposerApp, burst, settled, shown, typing, until
+from tests.tui.fakes import press
 from tui.sanitize import SafeText
 from tui.widgets.chips import Chip, arrange
 from tui.widgets.composer.draft import Attached
@@ -36,7 +37,7 @@ async def offered(pilot: Pilot[None], *texts: str) -> None:
 async def test_a_short_paste_goes_into_the_text_in_the_selections_place() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
-        await pilot.press("a", "b", "shift+left")
+        await press(pilot, "a", "b", "shift+left")
         app.post_message(events.Paste("one\r\ntwo\rthr\x1b[1mee"))
         burst(app, "x")
         await settled(pilot)
@@ -47,7 +48,7 @@ async def test_a_short_paste_goes_into_the_text_in_the_selections_place() -> Non
 async def test_a_long_paste_becomes_a_chip_and_is_kept_as_it_was() -> None:
     app = ComposerApp()
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("a")
+        await press(pilot, "a")
         app.post_message(events.Paste(LONG))
         burst(app, "b", "enter", *typing("c"))
         await settled(pilot)
@@ -72,7 +73,7 @@ async def test_a_paste_of_a_megabyte_takes_little_time() -> None:
 async def test_a_file_is_found_as_it_is_typed_and_attached(folder: Path) -> None:
     app = ComposerApp(folder)
     async with app.run_test(size=(80, 30)) as pilot:
-        await pilot.press(*typing("see @mai"))
+        await press(pilot, *typing("see @mai"))
         await offered(pilot, "src/main.py")
         burst(app, "tab", *typing("ok"), "enter")
         await settled(pilot)
@@ -92,18 +93,18 @@ async def test_tab_waits_for_the_files_even_in_a_burst(folder: Path) -> None:
 async def test_the_popup_is_moved_through_closed_and_stays_closed_for_its_word(folder: Path) -> None:
     app = ComposerApp(folder)
     async with app.run_test(size=(80, 30)) as pilot:
-        await pilot.press("@")
+        await press(pilot, "@")
         await offered(pilot, "README.md", "my notes.txt", "src/main.py")
         first = app.popup.index
-        await pilot.press("down", "down", "up")
+        await press(pilot, "down", "down", "up")
         assert app.popup.index == first + 1
-        await pilot.press("escape")
+        await press(pilot, "escape")
         assert not app.popup.is_open
         assert app.stopped == 0
-        await pilot.press("r")
+        await press(pilot, "r")
         await settled(pilot)
         assert not app.popup.is_open
-        await pilot.press("enter")
+        await press(pilot, "enter")
         assert app.sent_texts == ["@r"]
 
 
@@ -112,15 +113,15 @@ async def test_the_popup_lies_above_the_composer_and_never_on_the_text(folder: P
         (folder / f"file{number:02}").touch()
     app = ComposerApp(folder)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("x", "ctrl+j", "space", "@")
+        await press(pilot, "x", "ctrl+j", "space", "@")
         await offered(pilot)
         await pilot.pause()
         assert app.popup.region.height == 8
         assert app.popup.region.bottom == app.composer.region.y
         assert app.popup.region.x >= 0
-        await pilot.press(*["down"] * 10)
+        await press(pilot, *["down"] * 10)
         await offered(pilot)
-        await pilot.press("ctrl+j")
+        await press(pilot, "ctrl+j")
         await settled(pilot)
         assert not app.popup.is_open
 
@@ -128,16 +129,17 @@ async def test_the_popup_lies_above_the_composer_and_never_on_the_text(folder: P
 async def test_a_folder_goes_on_and_a_name_with_spaces_stays_whole(folder: Path) -> None:
     app = ComposerApp(folder)
     async with app.run_test(size=(80, 30)) as pilot:
-        await pilot.press(*typing("@./s"))
+        await press(pilot, *typing("@./s"))
         await offered(pilot, "./src/")
-        await pilot.press("tab")
+        await press(pilot, "tab")
         await offered(pilot, "./src/main.py")
         assert app.composer.text == "@./src/"
-        await pilot.press("enter")
+        await press(pilot, "enter")
         await until(pilot, lambda: app.composer.draft.attachments)
         assert (app.composer.text, app.composer.draft.attachments[0].name) == ("", "./src/main.py")
-        await pilot.press(*typing("@notes"))
+        await press(pilot, *typing("@notes"))
         await offered(pilot, "my notes.txt")
+        await settled(pilot)  # the list lies elsewhere while it is laid out
         await pilot.click(app.popup, offset=(3, 0))
         await until(pilot, lambda: len(app.composer.draft.attachments) == 2)
         assert app.composer.draft.attachments[1] == Attachment("my notes.txt", "content of my notes.txt\n")
@@ -148,10 +150,10 @@ async def test_what_cannot_be_attached_is_explained_and_the_text_stays(folder: P
     (folder / "gone.txt").touch()
     app = ComposerApp(folder)
     async with app.run_test() as pilot:
-        await pilot.press("@", *query)
+        await press(pilot, "@", *query)
         await offered(pilot)
         (folder / "gone.txt").unlink()
-        await pilot.press("tab")
+        await press(pilot, "tab")
         await until(pilot, lambda: app.said)
         assert words in app.said[0]
         assert app.composer.text == f"@{query}"
@@ -167,18 +169,18 @@ async def test_backspace_at_the_start_marks_first_and_undo_brings_the_chip_back(
     app = ComposerApp()
     async with app.run_test() as pilot:
         app.composer.fill("a", [one, two])
-        await pilot.press("backspace", "backspace")
+        await press(pilot, "backspace", "backspace")
         assert names(app) == ["one", "two"]
-        await pilot.press("escape")
+        await press(pilot, "escape")
         assert app.stopped == 0
-        await pilot.press("backspace", "x", "left", "delete", "backspace")
+        await press(pilot, "backspace", "x", "left", "delete", "backspace")
         assert names(app) == ["one", "two"]
-        await pilot.press("backspace")
+        await press(pilot, "backspace")
         assert names(app) == ["one"]
-        await pilot.press("y")
-        await pilot.press("ctrl+z")
+        await press(pilot, "y")
+        await press(pilot, "ctrl+z")
         assert (app.composer.text, names(app)) == ("", ["one"])
-        await pilot.press("ctrl+z")
+        await press(pilot, "ctrl+z")
         assert names(app) == ["one", "two"]
 
 
@@ -194,7 +196,7 @@ async def test_a_click_on_the_cross_takes_a_chip_away() -> None:
         assert len(app.composer.draft.attachments) == 2
         await pilot.click(offset=(row.index("×"), top))
         await until(pilot, lambda: app.composer.draft.attachments == (two,))
-        await pilot.press("ctrl+z")
+        await press(pilot, "ctrl+z")
         assert app.composer.draft.attachments == (one, two)
 
 

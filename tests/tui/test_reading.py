@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localqwen.events import Delta, Finished
-from tests.tui.fakes import SIZE, FakeConnection, screen_text, shows, type_text, until
+from tests.tui.fakes import SIZE, FakeConnection, press, screen_text, shows, type_text, until
 from tui.app import ChatApp
 from tui.widgets.sidebar import Sidebar
 from tui.widgets.transcript.view import Transcript
@@ -12,10 +12,10 @@ from tui.widgets.transcript.view import Transcript
 async def test_a_conversation_is_chosen_with_the_mouse(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await type_text(pilot, "one")
-        await pilot.press("enter")
+        await press(pilot, "enter")
         connection.client.answer("first answer")
         await until(pilot, shows(pilot, "first answer"))
-        await pilot.press("ctrl+n")
+        await press(pilot, "ctrl+n")
         await until(pilot, lambda: "first answer" not in screen_text(app))
         await pilot.click(app.chat.query_one(Sidebar).options, offset=(4, 0))
         await until(pilot, shows(pilot, "first answer"))
@@ -23,7 +23,7 @@ async def test_a_conversation_is_chosen_with_the_mouse(app: ChatApp, connection:
 
 async def test_text_is_selected_with_the_mouse_and_copied(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("a", "enter")
+        await press(pilot, "a", "enter")
         connection.client.answer("first line\n\nsecond line")
         await until(pilot, shows(pilot, "second line", "Enter sends"))
         lines = screen_text(app).splitlines()
@@ -32,18 +32,18 @@ async def test_text_is_selected_with_the_mouse_and_copied(app: ChatApp, connecti
         await pilot.mouse_down(offset=(left, top))
         await pilot.hover(offset=(left + 5, top + 2))
         await pilot.mouse_up(offset=(left + 5, top + 2))
-        await pilot.press("ctrl+c")
+        await press(pilot, "ctrl+c")
         await until(pilot, lambda: app.clipboard == "first line\n\nsecond")
 
 
 async def test_reading_further_up_is_not_disturbed_by_new_text(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
         view = app.chat.query_one(Transcript)
-        await pilot.press("a", "enter")
+        await press(pilot, "a", "enter")
         connection.client.say("\n\n".join(f"paragraph {n}" for n in range(60)))
         await until(pilot, shows(pilot, "paragraph 59"))
         assert view.following
-        await pilot.press("pageup", "pageup")
+        await press(pilot, "pageup", "pageup")
         await until(pilot, lambda: "paragraph 59" not in screen_text(app))
         place = view.scroll_y
         connection.client.say("\n\nunseen")
@@ -51,7 +51,7 @@ async def test_reading_further_up_is_not_disturbed_by_new_text(app: ChatApp, con
         await pilot.pause(0.1)
         assert view.scroll_y == place
         assert not view.following
-        await pilot.press("ctrl+end")
+        await press(pilot, "ctrl+end")
         await until(pilot, shows(pilot, "unseen"))
         connection.client.say("\n\nseen")
         await until(pilot, shows(pilot, "unseen", "seen"))
@@ -62,7 +62,7 @@ async def test_resizing_and_themes_keep_the_readers_place(app: ChatApp, connecti
     async with app.run_test(size=SIZE) as pilot:
         view = app.chat.query_one(Transcript)
         for number in range(4):
-            await pilot.press("a", "enter")
+            await press(pilot, "a", "enter")
             await until(pilot, lambda: not connection.client.events.qsize())
             connection.client.answer("\n\n".join(f"answer {number} paragraph {n} " + "word " * 20 for n in range(30)))
             await until(pilot, shows(pilot, f"answer {number} paragraph 29", "Enter sends"))
@@ -70,17 +70,17 @@ async def test_resizing_and_themes_keep_the_readers_place(app: ChatApp, connecti
         await until(pilot, lambda: not view.following)
         before = next(line.split("paragraph")[0] for line in screen_text(app).splitlines() if "answer" in line)
         await pilot.resize_terminal(80, 30)
-        await pilot.press("ctrl+t")
+        await press(pilot, "ctrl+t")
         await until(pilot, lambda: app.theme == "localqwen-light")
         await pilot.pause(0.2)
         assert before.strip().split()[-1] in screen_text(app)
-        await pilot.press("ctrl+end")
+        await press(pilot, "ctrl+end")
         await until(pilot, shows(pilot, "answer 3 paragraph 29"))
 
 
 async def test_delta_bursts_are_painted_once_a_frame(app: ChatApp, connection: FakeConnection) -> None:
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("a", "enter")
+        await press(pilot, "a", "enter")
         connection.client.say("begin ")
         await until(pilot, shows(pilot, "begin"))
         paints = 0
