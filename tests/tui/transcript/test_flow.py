@@ -14,6 +14,7 @@ WIDTHS = st.integers(2, 40)
 
 
 @given(TEXTS, WIDTHS)
+@example("   日", 2)
 def test_lines_fit_and_nothing_is_lost_but_white_space_between_them(text: str, width: int) -> None:
     after = 0
     for begin, end, following in breaks(text, width):

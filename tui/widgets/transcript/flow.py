@@ -60,6 +60,9 @@ def _mixed(text: str, width: int) -> Iterator[Break]:
     has_ink = False
     for index, (begin, end, cells) in enumerate(spans):
         if text[begin] == " ":
+            if not has_ink and used + cells > width:  # an indentation wider than a line
+                yield start, begin, begin
+                start, used = begin, 0
             used += cells
             if has_ink:
                 place = (place[0] if place and place[1] == begin else begin, end, used)
