@@ -32,7 +32,7 @@ async def test_a_question_is_answered_and_the_next_one_knows_it(
             {"role": "assistant", "content": "It is **Tokyo**."},
             {"role": "user", "content": "Sure?"},
         ]
-        assert last_message(store).model == "fake"
+        await until(pilot, lambda: last_message(store).model == "fake")
 
 
 async def test_what_is_sent_while_the_model_loads_waits_for_it(store: Store) -> None:

@@ -77,12 +77,12 @@ async def test_it_grows_to_a_third_of_the_screen_at_any_size() -> None:
     async with app.run_test(size=(60, 30)) as pilot:
         assert app.composer.outer_size.height == 3
         await press(pilot, *["ctrl+j"] * 4)
-        assert app.composer.outer_size.height == 7
+        await until(pilot, lambda: app.composer.outer_size.height == 7)
         await press(pilot, *["ctrl+j"] * 10)
-        assert app.composer.outer_size.height == 10
+        await until(pilot, lambda: app.composer.outer_size.height == 10)
         app.composer.attach(Attachment("file", "text"))
         await until(pilot, lambda: "file" in shown(app))
-        assert app.composer.outer_size.height == 10
+        await until(pilot, lambda: app.composer.outer_size.height == 10)
         await pilot.resize_terminal(60, 60)
         await until(pilot, lambda: app.composer.outer_size.height == 18)
         await press(pilot, "enter")

@@ -116,8 +116,8 @@ async def test_the_popup_lies_above_the_composer_and_never_on_the_text(folder: P
         await press(pilot, "x", "ctrl+j", "space", "@")
         await offered(pilot)
         await pilot.pause()
-        assert app.popup.region.height == 8
-        assert app.popup.region.bottom == app.composer.region.y
+        await until(pilot, lambda: app.popup.region.height == 8)
+        await until(pilot, lambda: app.popup.region.bottom == app.composer.region.y)
         assert app.popup.region.x >= 0
         await press(pilot, *["down"] * 10)
         await offered(pilot)
@@ -206,7 +206,7 @@ async def test_chips_show_tokens_and_what_has_no_room_is_counted() -> None:
         app.composer.fill("", [Attachment(f"file number {n}", "text") for n in range(12)])
         app.composer.set_attachment_tokens([1234])
         await until(pilot, lambda: "1,234 tokens" in shown(app) and "more" in shown(app))
-        assert app.chips.size.height == 3
+        await until(pilot, lambda: app.chips.size.height == 3)
         assert sum(line.count("file number") for line in shown(app).splitlines()) + 9 == 12
 
 
