@@ -52,7 +52,7 @@ def text_of(svg: str) -> str:
 
 
 def _difference(accepted: SnapshotAssertion, picture: str) -> str:
-    executions = accepted.executions.values()
-    old = next((str(one.final_data) for one in executions if one.final_data is not None), "")
+    *_, latest = accepted.executions.values()
+    old = str(latest.final_data or "")
     changed = difflib.unified_diff(text_of(old).splitlines(), text_of(picture).splitlines(), "before", "now", "", "", 1)
     return "\n".join(changed) or "(only colours or styles)"
