@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from localqwen.chats.store import Store
@@ -21,6 +22,7 @@ from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend, Connection
 from tui.commands import COMMANDS, key_label
+from tui.pastes import guard
 from tui.sanitize import safe_line, without_controls
 from tui.screens.chat import ChatScreen
 from tui.theme import THEMES, first_theme, has_no_color
@@ -64,6 +66,12 @@ class ChatApp(App[None]):
         self.backend = Backend(connection)
         self.backend.spawn = partial(self.run_worker, group="backend", exclusive=True)
         self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings, self._set_theme)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice, but for what it would make of a paste."""
+        driver = super().get_driver_class()
+        guard(driver)
+        return driver
 
     def get_default_screen(self) -> Screen[Any]:
         """The chat itself: a blank screen under it would have to be styled and painted first."""
