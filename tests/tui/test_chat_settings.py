@@ -109,3 +109,11 @@ async def test_an_empty_field_is_the_default_again(store: Store) -> None:
         await stage.fill("#param-temperature", " ")
         await taken(stage)
         await stage.until(lambda: stage.chat.params.temperature is None)
+
+
+async def test_a_preset_s_name_is_no_markup(store: Store) -> None:
+    store.add_preset("[b]Pirate[/]", "", SamplingParams())
+    async with staged(store) as stage:
+        await opened(stage)
+        stage.app.screen.query_one("#preset", Select).expanded = True
+        await stage.sees("[b]Pirate[/]")

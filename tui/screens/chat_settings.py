@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
@@ -16,6 +17,7 @@ from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.params import SamplingParams
 from tui.sanitize import SafeText, safe, safe_line
+from tui.widgets.fields import LineField, TextField
 
 # Name, what it does, and how it is read.
 FIELDS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
@@ -74,14 +76,14 @@ class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
             yield Static("This conversation", classes="dialog-title")
             with VerticalScroll(id="chat-settings"):
                 yield Label("System prompt: what the model is told before everything else")
-                yield TextArea(
+                yield TextField(
                     safe(self._settings.system), id="system", soft_wrap=True, show_line_numbers=False, compact=True
                 )
                 for name, what, _ in FIELDS:
                     with Horizontal(classes="row"):
                         yield Label(name.replace("_", " "), classes="name")
                         default = getattr(self._defaults, name)
-                        yield Input(
+                        yield LineField(
                             _shown(getattr(self._settings.params, name)),
                             placeholder="the model's own" if default is None else _shown(default),
                             id=f"param-{name}",
@@ -91,7 +93,7 @@ class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
                 with Horizontal(classes="row"):
                     yield Label("preset", classes="name")
                     yield Select([], prompt="take one", id="preset", compact=True)
-                    yield Input(placeholder="name for a new one", id="preset-name", compact=True)
+                    yield LineField(placeholder="name for a new one", id="preset-name", compact=True)
                     yield Button("Keep", id="keep-preset", compact=True)
                     yield Button("Forget", id="forget-preset", compact=True)
             yield Static("Ctrl+S takes it, Esc cancels", id="chat-settings-hint", classes="dialog-hint", markup=False)
@@ -141,7 +143,7 @@ class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
             self._presets = self._store.presets()
         except ChatStoreError as error:
             self._say(safe_line(str(error)))
-        self.query_one("#preset", Select).set_options((safe_line(one.name), one.id) for one in self._presets)
+        self.query_one("#preset", Select).set_options((Content(safe_line(one.name)), one.id) for one in self._presets)
 
     def _say(self, sentence: SafeText) -> None:
         self.query_one("#chat-settings-hint", Static).update(sentence)

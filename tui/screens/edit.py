@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from tui.sanitize import SafeText
+from tui.widgets.fields import TextField
 
 
 class EditScreen(ModalScreen[str | None]):
@@ -33,7 +34,7 @@ class EditScreen(ModalScreen[str | None]):
         """A title, the text, what the keys do."""
         with Vertical(classes="dialog wide"):
             yield Static(self._title, classes="dialog-title", markup=False)
-            yield TextArea(self._text, id="edit", soft_wrap=True, show_line_numbers=False, compact=True)
+            yield TextField(self._text, id="edit", soft_wrap=True, show_line_numbers=False, compact=True)
             yield Static(self._hint, id="edit-hint", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:

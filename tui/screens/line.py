@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.sanitize import SafeText
+from tui.widgets.fields import LineField
 
 
 class LineScreen(ModalScreen[str | None]):
@@ -29,7 +30,7 @@ class LineScreen(ModalScreen[str | None]):
         """A title, the line, a hint."""
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
-            yield Input(self._text, id="line", select_on_focus=False, compact=True)
+            yield LineField(self._text, id="line", select_on_focus=False, compact=True)
             yield Static(self._hint, classes="dialog-hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

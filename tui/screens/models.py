@@ -18,6 +18,7 @@ from localqwen.errors import LocalqwenError
 from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, window_words
 from tui.model_source import ModelSource
 from tui.sanitize import safe_line
+from tui.widgets.fields import LineField
 
 NAME_CELLS = 28
 # Of the dialog: its border, padding, title, filter and advice, and the most it takes with the list.
@@ -93,7 +94,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         """A filter, the list, and what Enter does."""
         with Vertical(id="models"):
             yield Static("Models", id="models-title")
-            yield Input(placeholder="Type to filter", id="models-filter")
+            yield LineField(placeholder="Type to filter", id="models-filter")
             yield OptionList(id="models-list", markup=False)
             yield Static("Looking…", id="models-advice", markup=False)
 

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from localqwen.chats.query import Hit
 from localqwen.chats.store import ChatStoreError, Store
 from tui.sanitize import SafeText, safe_line
+from tui.widgets.fields import LineField
 
 MOST_HITS = 50
 
@@ -40,7 +41,7 @@ class SearchScreen(ModalScreen[Hit | None]):
         """The field over the list."""
         with Vertical(classes="dialog wide"):
             yield Static("Search all conversations", classes="dialog-title")
-            yield Input(self._text, placeholder="words", id="search", select_on_focus=False, compact=True)
+            yield LineField(self._text, placeholder="words", id="search", select_on_focus=False, compact=True)
             yield OptionList(id="hits", markup=False)
             yield Static("Enter opens, Esc closes", id="search-hint", classes="dialog-hint")
 

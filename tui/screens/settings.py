@@ -21,6 +21,7 @@ from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings, Value, check, options
 from tui.sanitize import safe, safe_line
 from tui.theme import theme_names
+from tui.widgets.fields import LineField, TextField
 
 LONG_TEXTS = {"system_prompt"}
 TITLES = {"view": "View", "composer": "Composer", "chat": "New conversations", "sampling": "Sampling of answers"}
@@ -141,9 +142,9 @@ class SettingsScreen(ModalScreen[Settings | None]):
             # A switch tells its state by colour alone.
             return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
         if option.name in LONG_TEXTS:
-            return TextArea(safe(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
+            return TextField(safe(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-        return Input(
+        return LineField(
             safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True
         )
 

@@ -11,6 +11,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from tui.widgets.fields import LineField
+
 KEYS = "Enter next, Esc closes"
 
 
@@ -48,7 +50,7 @@ class FindBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The field and the count."""
-        yield Input(placeholder="find in this conversation", select_on_focus=True, compact=True)
+        yield LineField(placeholder="find in this conversation", select_on_focus=True, compact=True)
         yield Static(id="found")
 
     @property

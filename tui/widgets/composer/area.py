@@ -12,7 +12,7 @@ from textual.geometry import Size
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from tui.sanitize import safe_cells
+from tui.widgets.fields import shown_line
 
 TALLEST = 3
 """The part of the screen's height that a composer may take: one third."""
@@ -81,10 +81,7 @@ class Area(TextArea):
 
     def get_line(self, line_index: int) -> Text:
         """A line to show. The document may hold bidirectional marks, which are sent but never shown."""
-        line = self.document.get_line(line_index)
-        # Tabs are for the text area to expand.
-        shown = "\t".join(safe_cells(part) for part in line.split("\t"))
-        return Text(shown, end="", no_wrap=True)
+        return shown_line(self.document.get_line(line_index))
 
     @property
     def cursor_on_first_row(self) -> bool:
