@@ -118,7 +118,7 @@ class MessageRows(ChatRows):
                 (
                     storable(message.text),
                     message.state,
-                    message.model,
+                    None if message.model is None else storable(message.model),
                     usage_json(message.usage),
                     None if message.error is None else storable(message.error),
                     message.id,
@@ -196,7 +196,7 @@ class MessageRows(ChatRows):
                 storable(text),
                 state,
                 now,
-                model,
+                None if model is None else storable(model),
                 params_json(params),
                 attachments_json(attachments),
                 holder,

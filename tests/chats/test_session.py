@@ -26,9 +26,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-async def ask(conversation: Conversation, text: str, stream: object) -> Message:
+async def ask(conversation: Conversation, text: str, stream: object, model: str = "demo") -> Message:
     await conversation.ask(text)
-    return await conversation.respond(stream, SamplingParams(), lambda: "demo", lambda: None)  # type: ignore[arg-type]
+    return await conversation.respond(stream, SamplingParams(), lambda: model, lambda: None)  # type: ignore[arg-type]
 
 
 def stored_answer(store: Store, conversation: Conversation) -> Message:
@@ -151,6 +151,13 @@ async def test_lone_surrogates_from_a_server_are_storable(store: Store) -> None:
     conversation = Conversation(store)
     await ask(conversation, "\ud800?", scripted([Delta("a\udfff"), Finished("stop")]))
     assert stored_answer(store, conversation).text == "a?"
+
+
+async def test_a_model_whose_name_has_a_lone_surrogate_is_storable(store: Store) -> None:
+    # As a file's name has for a byte that is no UTF-8.
+    conversation = Conversation(store)
+    await ask(conversation, "?", scripted([Delta("a"), Finished("stop")]), model="m\udcff")
+    assert stored_answer(store, conversation).model == "m?"
 
 
 async def test_a_draft_makes_a_conversation_and_an_emptied_one_unmakes_it(store: Store) -> None:
