@@ -53,7 +53,7 @@ def command(
         return
     click.echo(printable(f"{plan.model}, {plan.gpu_layers} of {plan.layers + 1} layers on GPUs"))
     for share in plan.devices:
-        click.echo(f"{share.device}: planned {mib(share.used)}, took {mib(taken[share.device])}")
+        click.echo(printable(f"{share.device}: planned {mib(share.used)}, took {mib(taken[share.device])}"))
     for name, expected, real in (("prefill", plan.prefill, prefill), ("decode", plan.decode, decode)):
         told = f"after {depth} tokens" if depth else f"{real / expected:.0%} of the {expected:,.1f} that were expected"
         click.echo(f"{name}: {real:,.1f} tok/s, {told}")

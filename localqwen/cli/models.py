@@ -59,7 +59,7 @@ def catalogue_table() -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column in {"Size", "Parameters", "bf16"}
         table.add_column(column, justify="right" if right else "left", overflow="fold")

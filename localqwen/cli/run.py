@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from localqwen.supervisor import Supervisor
 
 STDIN = "-"
-# What a terminal would obey: everything but tabs and line breaks.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a terminal would obey, but for tabs and line breaks, and what shows a text as another one.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
 PIPE_CLOSED = 141  # as a program that SIGPIPE ended
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from localqwen.cli import printable
 from localqwen.cli.model_options import model_options
 from localqwen.errors import LocalqwenError
 
@@ -161,7 +162,7 @@ def _announce(engine: Engine, listener: socket.socket, api_key: str | None) -> N
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     body = json.dumps({"model": engine.name, "messages": [{"role": "user", "content": "Hello!"}]})
     key = " -H 'Authorization: Bearer KEY'" if api_key else ""
-    click.echo(f"Serving {engine.name} at {url} (Ctrl-C stops it). Try:")
+    click.echo(f"Serving {printable(engine.name)} at {url} (Ctrl-C stops it). Try:")
     click.echo(f"  curl {url}/chat/completions{key} -H 'Content-Type: application/json' -d '{_shell_quoted(body)}'")
     sys.stdout.flush()
     engine.subscribe(_show_state)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from localqwen.cli import cli
@@ -28,3 +29,11 @@ def test_lists_installed_files_without_their_control_characters(home: Path) -> N
     assert "Qwen2 7B Instruct" in result.output
     assert "\x1b[2J" not in result.output
     assert "[bold]name" in result.output
+
+
+def test_the_folder_s_name_is_no_markup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "[red]home"
+    (folder / "data" / "models").mkdir(parents=True)
+    (folder / "data" / "models" / "x.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("LOCALQWEN_HOME", str(folder))
+    assert "[red]home" in CliRunner().invoke(cli, ["models"]).output
