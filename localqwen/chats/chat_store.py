@@ -109,6 +109,21 @@ class ChatRows(Database):
             elif attachments is not None:
                 db.execute("DELETE FROM draft_attachments WHERE chat_id = ?", (chat_id,))
 
+    def is_there(self, chat_id: int) -> bool:
+        """Whether there is such a conversation; a deleted one that can be had back counts."""
+        with self._reading() as db:
+            return db.execute("SELECT 1 FROM chat WHERE id = ?", (chat_id,)).fetchone() is not None
+
+    def has_draft(self, chat_id: int) -> bool:
+        """Whether there is anything in a conversation that was typed and not sent."""
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT 1 FROM chat WHERE id = ?1 AND (draft <> '' "
+                "OR EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = ?1))",
+                (chat_id,),
+            )
+            return found.fetchone() is not None
+
     def rename(self, chat_id: int, title: str) -> None:
         """Give a conversation another title, on one line."""
         self._update(chat_id, "title = ?", storable(" ".join(title.split())))

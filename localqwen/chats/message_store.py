@@ -149,6 +149,7 @@ class MessageRows(ChatRows):
                 "INSERT INTO queued (chat_id, text, attachments) VALUES (?, ?, ?)",
                 (chat_id, storable(text), attachments_json(attachments)),
             )
+            db.execute("UPDATE chat SET deleted_at = NULL WHERE id = ?", (chat_id,))
             self._clear_draft(db, chat_id)
         assert cursor.lastrowid is not None
         return Queued(cursor.lastrowid, storable(text), tuple(attachments))
@@ -202,7 +203,10 @@ class MessageRows(ChatRows):
                 holder,
             ),
         )
-        self._db.execute("UPDATE chat SET tip = ?, updated = ? WHERE id = ?", (cursor.lastrowid, now, chat_id))
+        # Who goes on with a conversation that another window has deleted wants to keep it.
+        self._db.execute(
+            "UPDATE chat SET tip = ?, updated = ?, deleted_at = NULL WHERE id = ?", (cursor.lastrowid, now, chat_id)
+        )
         row = self._db.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (cursor.lastrowid,)).fetchone()
         return message_of(row)
 

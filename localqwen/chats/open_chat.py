@@ -102,14 +102,16 @@ class OpenChat:
     async def save_draft(self, text: str, attachments: Sequence[Attachment] | None = None) -> None:
         """Keep what is typed; an empty conversation exists only as long as it has a draft.
 
-        ``attachments`` are those of the draft; ``None`` leaves them as they are.
+        ``attachments`` are those of the draft; ``None`` leaves them as they are. A draft that is as it was kept is
+        left alone, for another window may have gone on with it; but one that another window has cleared comes back.
         """
         async with self._writing:
             files = self.draft_attachments if attachments is None else tuple(attachments)
-            if (text, files) == (self.draft, self.draft_attachments):
+            is_as_kept = (text, files) == (self.draft, self.draft_attachments)
+            if is_as_kept and (self.chat is None or not (text or files) or await self._has_draft(self.chat)):
                 return
-            chat = await self._ensure_chat()
-            changed = files if files != self.draft_attachments else None
+            was, chat = self.chat, await self._ensure_chat()
+            changed = files if is_as_kept or chat is not was or files != self.draft_attachments else None
             await committed(self._store.save_draft, chat.id, text, changed)
             self.draft, self.draft_attachments = text, files
             if not text and not files and self.tip is None:
@@ -183,8 +185,13 @@ class OpenChat:
         finally:
             self._is_turn = False
 
+    async def _has_draft(self, chat: Chat) -> bool:
+        return await asyncio.to_thread(self._store.has_draft, chat.id)
+
     async def _ensure_chat(self) -> Chat:
-        if self.chat is None:
+        # One in which there is only a draft goes when another window clears that.
+        may_be_gone = self.chat is not None and self.tip is None
+        if self.chat is None or (may_be_gone and not await asyncio.to_thread(self._store.is_there, self.chat.id)):
             self.chat = await committed(self._store.create_chat, *self._initial)
         return self.chat
 

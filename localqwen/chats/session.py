@@ -8,6 +8,7 @@ again and editing add branches, and a continued answer only grows.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from localqwen.chats.answer import Answer
@@ -16,9 +17,14 @@ from localqwen.chats.attachment import Attachment
 from localqwen.chats.commit import committed
 from localqwen.chats.open_chat import BusyError, OpenChat
 from localqwen.chats.tree import Message, history, resumable
+from localqwen.errors import LocalqwenError
 from localqwen.params import ChatMessage, Role, SamplingParams
 
-__all__ = ["AnswerStream", "BusyError", "Conversation"]
+__all__ = ["AnswerStream", "BusyError", "Conversation", "MisplacedError"]
+
+
+class MisplacedError(LocalqwenError):
+    """A message is not where something like that can be done with it; an import may be of any shape."""
 
 
 class Conversation(OpenChat):
@@ -37,9 +43,11 @@ class Conversation(OpenChat):
     async def take_next(self) -> Message | None:
         """Commit the first message of the queue at the end of the path; ``None`` when the queue is empty.
 
-        It leaves the queue in the same transaction, so that a kill neither loses nor doubles it. The draft stays.
+        It leaves the queue in the same transaction, so that a kill neither loses nor doubles it. The draft stays. Where
+        another window has sent all that waited, what it has added is there afterwards.
         """
         async with self._changing():
+            waited = bool(self.queue)
             while self.queue:
                 chat = await self._ensure_chat()
                 message = await committed(self._store.ask_queued, chat.id, self.tip, self.queue[0])
@@ -48,6 +56,8 @@ class Conversation(OpenChat):
                     self._show(message)
                     await self._refresh()
                     return message
+            if waited:
+                await self._catch_up()
             return None
 
     async def respond(
@@ -66,12 +76,13 @@ class Conversation(OpenChat):
 
         Raises:
             BusyError: This conversation is being answered already.
+            MisplacedError: The path ends with no question.
         """
         with self._turn():
             async with self._writing:
                 path = self.path
                 if self.chat is None or self.tip is None or path[-1].role == "assistant":
-                    raise RuntimeError("ask first")
+                    raise MisplacedError("there is no question to answer here; ask one first")
                 message = await committed(self._store.begin_answer, self.chat.id, self.tip, params)
                 self._show(message)
             return await self._run(Answer(message), history(path, self.system), stream, model, notify)
@@ -90,7 +101,7 @@ class Conversation(OpenChat):
                 path = self.path
                 last = resumable(path)
                 if last is None:
-                    raise RuntimeError("there is no answer to continue")
+                    raise MisplacedError("there is no answer to continue")
                 message = await committed(self._store.resume_answer, last.id, params)
                 self._show(message)
             # What is on the disk may be more: another window may have continued it before.
@@ -109,12 +120,16 @@ class Conversation(OpenChat):
         """Go back to the question of an answer, so that :meth:`respond` makes another one beside it.
 
         It is not committed before the new answer begins: a kill in between leaves the old one where it was.
+
+        Raises:
+            BusyError: An answer is being written.
+            MisplacedError: The message answers no question.
         """
         self._refuse_while_busy()
-        answer = self.tree[answer_id]
-        if answer.role != "assistant" or answer.parent_id is None:
-            raise ValueError(f"message {answer_id} answers nothing")
-        self._go_to(answer.parent_id)
+        above = self.tree.path(answer_id)[:-1]
+        if self.tree[answer_id].role != "assistant" or not above or above[-1].role == "assistant":
+            raise MisplacedError("nothing was asked before this message, so there is nothing to answer again")
+        self._go_to(above[-1].id)
 
     async def edit(self, message_id: int, text: str, attachments: Sequence[Attachment] = ()) -> Message:
         """Commit another version of a person's message beside it; :meth:`respond` then answers it."""
@@ -125,11 +140,18 @@ class Conversation(OpenChat):
         return await self._branch(message_id, "assistant", text, ())
 
     async def switch(self, message_id: int) -> None:
-        """Show the path through a message (a sibling, or what a search found), down to its newest leaf."""
+        """Show the path through a message (a sibling, or what a search found), down to its newest leaf.
+
+        Raises:
+            MisplacedError: It is no message of this conversation.
+        """
         async with self._changing():
             chat = await self._ensure_chat()
             if message_id not in self.tree:
-                raise ValueError(f"message {message_id} is in another conversation")
+                # Another window may have added it since this one was opened.
+                self.tree = await asyncio.to_thread(self._store.tree, chat.id)
+            if message_id not in self.tree:
+                raise MisplacedError("this message is not in this conversation any more")
             tip = self.tree.newest_leaf(message_id)
             await committed(self._store.set_tip, chat.id, tip)
             self._go_to(tip)
@@ -137,11 +159,19 @@ class Conversation(OpenChat):
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    async def _catch_up(self) -> None:
+        """Read what another window has added, and follow it where it goes on from what is shown."""
+        assert self.chat is not None
+        self.tree = await asyncio.to_thread(self._store.tree, self.chat.id)
+        if self.tip is not None and (tip := self.tree.newest_leaf(self.tip)) != self.tip:
+            self._go_to(tip)
+        await self._refresh()
+
     async def _branch(self, message_id: int, role: Role, text: str, attachments: Sequence[Attachment]) -> Message:
         async with self._changing():
             replaced = self.tree[message_id]
             if replaced.role != role:
-                raise ValueError(f"message {message_id} is the {replaced.role}'s")
+                raise MisplacedError(f"this message is the {replaced.role}'s and cannot be edited like that")
             message = await committed(self._store.branch, replaced, text, attachments)
             self.tree.put(message)
             self._go_to(message.id)

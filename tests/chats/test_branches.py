@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localqwen.chats.attachment import Attachment
-from localqwen.chats.session import AnswerStream, BusyError, Conversation
+from localqwen.chats.session import AnswerStream, BusyError, Conversation, MisplacedError
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.chats.tree import Message
 from localqwen.events import AnswerEvent, Delta, Finished, Usage
@@ -180,18 +180,18 @@ async def test_a_person_s_words_are_no_answer(store: Store) -> None:
     conversation = Conversation(store)
     answer = await turn(conversation, "q", "a")
     question = conversation.path[0]
-    with pytest.raises(ValueError, match="answers nothing"):
+    with pytest.raises(MisplacedError, match="nothing was asked"):
         conversation.rewind(question.id)
-    with pytest.raises(ValueError, match="the user's"):
+    with pytest.raises(MisplacedError, match="the user's"):
         await conversation.edit_answer(question.id, "x")
-    with pytest.raises(ValueError, match="the assistant's"):
+    with pytest.raises(MisplacedError, match="the assistant's"):
         await conversation.edit(answer.id, "x")
-    with pytest.raises(ValueError, match="another conversation"):
+    with pytest.raises(MisplacedError, match="not in this conversation"):
         await conversation.switch(10**6)
-    with pytest.raises(RuntimeError, match="ask first"):
+    with pytest.raises(MisplacedError, match="no question"):
         await respond(conversation, said("x"))
     conversation.rewind(answer.id)
-    with pytest.raises(RuntimeError, match="no answer to continue"):
+    with pytest.raises(MisplacedError, match="no answer to continue"):
         await resume(conversation, said("x"))
 
 

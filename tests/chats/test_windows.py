@@ -1,0 +1,108 @@
+"""Two windows on one database: what the other one does is no bug of this one, and loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localqwen.chats.attachment import Attachment
+from localqwen.chats.session import Conversation, MisplacedError
+from localqwen.chats.store import Store
+
+FILE = Attachment("notes.txt", "the notes")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "chats.sqlite3")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    other = Store(store.path)
+    yield other
+    other.close()
+
+
+async def in_both(store: Store, other: Store) -> tuple[Conversation, Conversation]:
+    """A conversation with a draft, open in two windows."""
+    here = Conversation(store)
+    await here.save_draft("precious", (FILE,))
+    assert here.chat is not None
+    return here, await Conversation.open(other, here.chat.id)
+
+
+async def test_a_message_of_the_other_window_can_be_gone_to(store: Store, other: Store) -> None:
+    here, there = await in_both(store, other)
+    await here.ask("first")
+    assert here.chat is not None
+    there = await Conversation.open(other, here.chat.id)
+    added = await there.ask("second")
+    await here.switch(added.id)
+    assert [message.text for message in here.path] == ["first", "second"]
+    with pytest.raises(MisplacedError, match="not in this conversation"):
+        await here.switch(4711)
+
+
+async def test_what_the_other_window_has_sent_is_not_sent_again_but_shown(store: Store, other: Store) -> None:
+    here = Conversation(store)
+    await here.ask("first")
+    await here.enqueue("second")
+    assert here.chat is not None
+    there = await Conversation.open(other, here.chat.id)
+    assert await there.take_next() is not None
+    assert await here.take_next() is None
+    assert [message.text for message in here.path] == ["first", "second"]
+
+
+async def test_who_goes_on_with_a_deleted_conversation_has_it_back(store: Store, other: Store) -> None:
+    here = Conversation(store)
+    await here.ask("first")
+    assert here.chat is not None
+    other.delete(here.chat.id)
+    await here.ask("second")
+    assert [chat.id for chat in store.chats()] == [here.chat.id]
+    other.delete(here.chat.id)
+    await here.enqueue("third")
+    assert [chat.id for chat in store.chats()] == [here.chat.id]
+
+
+async def test_a_draft_that_the_other_window_clears_stays_where_it_is_still_shown(store: Store, other: Store) -> None:
+    here, there = await in_both(store, other)
+    await there.save_draft("", ())
+    assert store.chats() == []
+    await here.save_draft("precious", (FILE,))
+    kept = store.chat(store.chats()[0].id)
+    assert (kept.draft, kept.draft_attachments) == ("precious", (FILE,))
+
+
+async def test_what_is_typed_after_the_other_window_has_cleared_the_draft_is_kept(store: Store, other: Store) -> None:
+    here, there = await in_both(store, other)
+    await there.save_draft("", ())
+    await here.save_draft("precious!", (FILE,))
+    kept = store.chat(store.chats()[0].id)
+    assert (kept.draft, kept.draft_attachments) == ("precious!", (FILE,))
+
+
+async def test_a_draft_with_which_the_other_window_has_gone_on_is_left_alone(store: Store, other: Store) -> None:
+    here, there = await in_both(store, other)
+    await there.save_draft("precious, and more")
+    await here.save_draft("precious", (FILE,))
+    assert [chat.draft for chat in store.chats()] == ["precious, and more"]
+
+
+async def test_an_imported_answer_without_a_question_cannot_be_made_again(store: Store) -> None:
+    here = Conversation(store)
+    question = await here.ask("first")
+    first = store.begin_answer(question.chat_id, question.id, here.params)
+    second = store.begin_answer(question.chat_id, first.id, here.params)
+    store._db.execute("UPDATE message SET parent_id = NULL WHERE id = ?", (first.id,))
+    here = await Conversation.open(store, question.chat_id)
+    for answer in (first, second):
+        with pytest.raises(MisplacedError, match="nothing was asked"):
+            here.rewind(answer.id)
+    assert here.tip == second.id
