@@ -152,6 +152,6 @@ class ChatApp(App[None]):
             self.set_keymap(changed.keymap)
 
     async def action_quit(self) -> None:
-        """End without a question and without a loss."""
-        await self.chat.shut_down()
-        self.exit()
+        """End without a question and without a loss; a draft that cannot be kept wants to be given up twice."""
+        if await self.chat.shut_down():
+            self.exit()

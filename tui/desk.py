@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -12,7 +14,7 @@ from typing import Any, Literal
 from textual.screen import Screen
 
 from localqwen.chats.session import Conversation
-from localqwen.chats.store import Store
+from localqwen.chats.store import ChatStoreError, Store
 from localqwen.chats.tree import Message
 from localqwen.errors import LocalqwenError
 from localqwen.params import SamplingParams
@@ -27,6 +29,8 @@ from tui.widgets.find_bar import FindBar
 
 # Times that are left go down while nothing else happens.
 TICK_SECONDS = 1.0
+LISTED_AT_ONCE = 500
+COMPLAINT_SECONDS = 20
 
 
 class Desk(Display):
@@ -50,6 +54,9 @@ class Desk(Display):
         self.set_theme = set_theme
         self._params = params
         self._temporary: Store | None = None
+        self._listed = LISTED_AT_ONCE
+        self._complained: dict[str, float] = {}
+        self._given_up: Outgoing | None = None
         self._budget = Budget(backend)
         super().__init__(screen, backend, Turns(backend, self.params_of), self.blank())
 
@@ -62,9 +69,16 @@ class Desk(Display):
         self.screen.notify(sentence, timeout=seconds, markup=False)
 
     def complain(self, error: LocalqwenError) -> None:
-        """Tell what went wrong."""
+        """Tell what went wrong, unless the same sentence is still there: drafts are kept several times a second."""
+        if not self.is_alive:
+            return
         sentence = safe_line(str(error))
-        self.screen.notify(SafeText(sentence[:1].upper() + sentence[1:]), severity="error", timeout=20, markup=False)
+        now = time.monotonic()
+        if now - self._complained.get(sentence, -math.inf) < COMPLAINT_SECONDS:
+            return
+        self._complained = {sentence: now}
+        shown = SafeText(sentence[:1].upper() + sentence[1:])
+        self.screen.notify(shown, severity="error", timeout=COMPLAINT_SECONDS, markup=False)
 
     async def trying(self, work: Awaitable[object]) -> bool:
         """Await something that may fail in words; tell whether it did what it should."""
@@ -117,12 +131,13 @@ class Desk(Display):
         """Lay a stored conversation open, at one of its messages if one is named."""
         chat = self.conversation.chat
         if chat is None or chat.id != chat_id or self.is_temporary:
-            if not await self.trying(self.leave()):
-                return
             try:
                 conversation = self.turns.find(self.store, chat_id) or await Conversation.open(self.store, chat_id)
             except LocalqwenError as error:
                 self.complain(error)
+                return
+            # Last: what is typed while the other one is read belongs to this one.
+            if not await self.trying(self.leave()):
                 return
             self.show(conversation)
         if message_id is not None:
@@ -139,25 +154,69 @@ class Desk(Display):
             await self.conversation.save_draft(draft.text, draft.attachments)
             kept = draft
 
+    async def may_end(self) -> bool:
+        """Keep the draft before the app ends; one that cannot be kept is given up when it is asked for twice."""
+        try:
+            await self.leave()
+        except LocalqwenError as error:
+            draft = self.composer.draft
+            if draft != self._given_up:
+                self._given_up = draft
+                sentence = safe_line(f"What you have typed is not kept ({error}). Ctrl+Q again quits without it.")
+                self.screen.notify(sentence, severity="error", timeout=COMPLAINT_SECONDS, markup=False)
+                return False
+        return True
+
+    def take_up_draft(self) -> None:
+        """Lay the draft open that was left behind, unless the person has begun something else by then."""
+        self.run(self._take_up_draft, "waiting")
+
+    async def _take_up_draft(self) -> None:
+        first = self.conversation
+        try:
+            chat = await asyncio.to_thread(self.store.abandoned_draft)
+        except ChatStoreError as error:
+            self.complain(error)
+            return
+        is_untouched = self.conversation is first and first.chat is None and not self.turns.is_under_way(first)
+        if chat is not None and self.is_alive and is_untouched and self.composer.draft == Outgoing():
+            self.show(Conversation(self.store, chat))
+
     def tell_waiting(self) -> None:
         """Tell of messages that a kill or a stop has left in a queue."""
         self.run(self._tell_waiting, "waiting")
 
     async def _tell_waiting(self) -> None:
-        waiting = await asyncio.to_thread(self.store.chats_with_queue)
-        if waiting and self.is_shown:
-            title = safe_line((await asyncio.to_thread(self.store.chat, waiting[0])).title)
+        try:
+            waiting = await asyncio.to_thread(self.store.chats_with_queue)
+            chat = await asyncio.to_thread(self.store.chat, waiting[0]) if waiting else None
+        except ChatStoreError as error:
+            self.complain(error)
+            return
+        if chat is not None and self.is_alive:
+            title = safe_line(chat.title)
             self.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
 
     def list_chats(self) -> None:
         """Bring the list of conversations up to date."""
         self.run(self._list_chats, "list", exclusive=True)
 
+    def list_more(self) -> None:
+        """Have more conversations in the list."""
+        self._listed += LISTED_AT_ONCE
+        self.list_chats()
+
     async def _list_chats(self) -> None:
-        chats = await asyncio.to_thread(self.store.chats)
+        limit = self._listed
+        try:
+            chats = await asyncio.to_thread(self.store.chats, limit + 1)
+        except ChatStoreError as error:
+            self.complain(error)
+            return
         current = self.conversation.chat if not self.is_temporary else None
-        if self.is_shown:
-            self.sidebar.show(chats, current.id if current is not None else None)
+        if self.is_alive:
+            shown = current.id if current is not None else None
+            self.sidebar.show(chats[:limit], shown, are_more=len(chats) > limit)
 
     # -- drafts ----------------------------------------------------------------------------------------------------
 
@@ -180,20 +239,18 @@ class Desk(Display):
     async def _count_tokens(self) -> None:
         composer = self.composer
         said = await self._budget.look(self.conversation, composer.outgoing)
-        if self.is_shown:
+        if self.is_alive:
             composer.set_budget(said.draft, said.left, said.is_estimate)
             composer.set_attachment_tokens(said.attachments)
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
-    def send(self, outgoing: Outgoing) -> bool:
-        """Ask, or queue behind the answer that is on its way."""
+    def send(self, outgoing: Outgoing) -> None:
+        """Ask, or queue behind the answer that is on its way; what cannot be kept comes back to the composer."""
         conversation = self.conversation
-        if not self.turns.begin(conversation):
-            self.run(partial(self._enqueue, conversation, outgoing), "turns")
-            return True
-        self.run(partial(self._ask, conversation, outgoing), "turns")
-        return True
+        self.transcript.follow()
+        turn = self._ask if self.turns.begin(conversation) else self._enqueue
+        self.run(partial(turn, conversation, outgoing), "turns")
 
     def take_turn(
         self, conversation: Conversation, prepare: Prepare, how: Literal["respond", "resume"] = "respond"
@@ -202,8 +259,20 @@ class Desk(Display):
         if not self.turns.begin(conversation):
             self.say(SafeText("An answer is on its way: Esc stops it."))
             return False
+        if conversation is self.conversation:
+            self.transcript.follow()
         self.run(partial(self._take, conversation, prepare, how), "turns")
         return True
+
+    def send_waiting(self, conversation: Conversation) -> None:
+        """Ask what waits in a conversation's queue, first come first."""
+
+        async def prepare() -> None:
+            if await conversation.take_next() is None:
+                self._asked(conversation)
+                raise LocalqwenError("another window has sent what waited here")
+
+        self.take_turn(conversation, prepare)
 
     async def _ask(self, conversation: Conversation, outgoing: Outgoing) -> None:
         kept: list[Message] = []
@@ -219,7 +288,7 @@ class Desk(Display):
             self._give_back(conversation, outgoing)
         elif not self.turns.is_under_way(conversation):
             # The answer ended while the message was being kept.
-            self.take_turn(conversation, conversation.take_next)
+            self.send_waiting(conversation)
         self._queue_changed(conversation)
 
     async def _take(self, conversation: Conversation, prepare: Prepare, how: Literal["respond", "resume"]) -> bool:
@@ -227,23 +296,23 @@ class Desk(Display):
 
     def _give_back(self, conversation: Conversation, outgoing: Outgoing) -> None:
         """What could not be kept goes back to where it was typed."""
-        if conversation is self.conversation and self.is_shown:
+        if conversation is self.conversation and self.is_alive:
             now = self.composer.draft
             text = f"{outgoing.text}\n{now.text}" if now.text else outgoing.text
             self.composer.fill(text, (*outgoing.attachments, *now.attachments))
 
     def _queue_changed(self, conversation: Conversation) -> None:
-        if conversation is self.conversation and self.is_shown:
+        if conversation is self.conversation and self.is_alive:
             self.show_queue()
 
     def _asked(self, conversation: Conversation) -> None:
-        if conversation is self.conversation and self.is_shown:
+        if conversation is self.conversation and self.is_alive:
             self.show_question()
             self.count_tokens()
         self.list_chats()
 
     def _changed(self, conversation: Conversation) -> None:
-        if conversation is not self.conversation or not self.is_shown:
+        if conversation is not self.conversation or not self.is_alive:
             return
         if conversation.is_answering:
             self.show_answer()

@@ -64,7 +64,7 @@ class Display:
         return self.screen.query_one(StatusLine)
 
     @property
-    def is_shown(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether there is a screen: workers outlive the widgets when the app ends in another way than Ctrl+Q."""
         return self.screen.is_running and self.transcript.is_attached
 
@@ -111,7 +111,7 @@ class Display:
 
     def ask_for_frame(self) -> None:
         """Paint at the next frame."""
-        if self._frame is None and self.is_shown:
+        if self._frame is None and self.is_alive:
             self._frame = self.screen.set_timer(FRAME_SECONDS, self.paint)
 
     def paint(self) -> None:
@@ -119,7 +119,7 @@ class Display:
         if self._frame is not None:
             self._frame.stop()
             self._frame = None
-        if not self.is_shown:
+        if not self.is_alive:
             return
         conversation = self.conversation
         self._shown.update(conversation, self.backend, self.transcript, self.turns.watch(conversation))

@@ -20,6 +20,11 @@ class History:
         self._place = 0
 
     @property
+    def is_begun(self) -> bool:
+        """Whether the walk has its entries already."""
+        return bool(self._shown)
+
+    @property
     def is_walking(self) -> bool:
         """Whether an entry is shown rather than the draft."""
         return bool(self._shown) and self._place < len(self._shown) - 1

@@ -28,6 +28,7 @@ class Turns:
         self._backend = backend
         self._params = params
         self._under_way: list[Conversation] = []
+        self._stopped: list[Conversation] = []
         self._askings: dict[int, Asking] = {}
 
     def begin(self, conversation: Conversation) -> bool:
@@ -58,10 +59,18 @@ class Turns:
         asking = self._askings.get(id(conversation))
         return asking.model if asking is not None and self.is_under_way(conversation) else self._backend.model
 
+    def stop(self, conversation: Conversation) -> None:
+        """End an answer here and keep its text; one that has not begun, because its question is still being kept, ends
+        as it begins."""
+        if self.is_under_way(conversation):
+            if conversation not in self._stopped:
+                self._stopped.append(conversation)
+            conversation.stop()
+
     def stop_all(self) -> None:
         """End all answers here; each keeps its text."""
         for conversation in list(self._under_way):
-            conversation.stop()
+            self.stop(conversation)
 
     async def take(
         self,
@@ -81,18 +90,23 @@ class Turns:
             how: Whether a new answer is wanted, or more of the last one.
 
         Raises:
-            ChatStoreError: The question or the end of the answer could not be kept.
+            LocalqwenError: The question or the end of the answer could not be kept, or there is nothing to answer.
         """
         try:
             await prepare()
             asked(conversation)
             answer = await self._answered(conversation, changed, how)
             # After a stop or a failure the queue waits for a person: they may want to say something else now.
-            while answer.state == "done" and await conversation.take_next() is not None:
+            while answer.state == "done" and conversation.queue and conversation not in self._stopped:
+                taken = await conversation.take_next()
                 asked(conversation)
+                if taken is None:
+                    break  # another window has sent it
                 answer = await self._answered(conversation, changed, "respond")
         finally:
             self._under_way.remove(conversation)
+            if conversation in self._stopped:
+                self._stopped.remove(conversation)
             self._askings.pop(id(conversation), None)
             changed(conversation)
 
@@ -101,10 +115,17 @@ class Turns:
             self._backend.start()
         params = self._params(conversation)
         asking = self._askings[id(conversation)] = self._backend.asking()
+
+        def told() -> None:
+            # Told first when the answer has begun, before anything is asked.
+            if conversation in self._stopped:
+                conversation.stop()
+            changed(conversation)
+
         answer = conversation.respond if how == "respond" else conversation.resume
         return await answer(
-            lambda told: asking.stream(told, params, resume=is_continuation(told)),
+            lambda said: asking.stream(said, params, resume=is_continuation(said)),
             params,
             lambda: asking.model,
-            lambda: changed(conversation),
+            told,
         )

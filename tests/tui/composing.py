@@ -40,7 +40,7 @@ class ComposerApp(App[None]):
         editor: str | None = None,
     ) -> None:
         super().__init__()
-        self.takes = True
+        self._history = history
         self.sent: list[Outgoing] = []
         self.commands: list[tuple[str, str]] = []
         self.changes: list[Outgoing] = []
@@ -48,10 +48,10 @@ class ComposerApp(App[None]):
         self.stopped = 0
         self.lends = False
         self.composer = Composer(
-            self._take,
+            self.sent.append,
             id="composer",
             folder=folder,
-            history=lambda: history,
+            history=self._earlier,
             commands=commands,
             editor=lambda: editor,
         )
@@ -67,16 +67,14 @@ class ComposerApp(App[None]):
     def action_stop_answer(self) -> None:
         self.stopped += 1
 
-    def _take(self, outgoing: Outgoing) -> bool:
-        if self.takes:
-            self.sent.append(outgoing)
-        return self.takes
+    async def _earlier(self) -> Sequence[str]:
+        return self._history
 
     def on_composer_slash_command(self, event: Composer.SlashCommand) -> None:
         self.commands.append((event.name, event.argument))
 
     def on_composer_draft_changed(self, event: Composer.DraftChanged) -> None:
-        self.changes.append(event.outgoing)
+        self.changes.append(self.composer.outgoing)
 
     def notify(self, message: str, **_: object) -> None:
         self.said.append(message)

@@ -36,16 +36,12 @@ async def test_keys_that_come_in_one_burst_keep_their_order() -> None:
         assert app.composer.text == "cde"
 
 
-async def test_nothing_is_not_sent_and_what_is_refused_stays() -> None:
+async def test_nothing_is_not_sent() -> None:
     app = ComposerApp()
     async with app.run_test() as pilot:
         await press(pilot, "enter", "space", "enter")
         assert app.sent == []
         app.composer.fill("keep", [Attachment("file", "text")])
-        app.takes = False
-        await press(pilot, "enter")
-        assert app.composer.draft == Outgoing("keep", (Attachment("file", "text"),))
-        app.takes = True
         await press(pilot, "enter")
         assert app.sent == [Outgoing("keep", (Attachment("file", "text"),))]
         assert app.composer.draft == Outgoing()
@@ -125,9 +121,16 @@ async def test_a_changed_earlier_message_is_a_draft_and_can_be_undone() -> None:
     app = ComposerApp(history=["old"])
     async with app.run_test() as pilot:
         await press(pilot, *typing("draft"), "up", "x")
-        assert app.composer.draft == Outgoing("oldx")
+        assert app.composer.draft == Outgoing("draft\n\noldx")
         await press(pilot, "ctrl+z", "ctrl+z")
-        assert app.composer.text == "draft"
+        assert app.composer.draft == Outgoing("draft")
+
+
+async def test_an_earlier_message_that_is_changed_without_a_draft_is_the_draft() -> None:
+    app = ComposerApp(history=["old"])
+    async with app.run_test() as pilot:
+        await press(pilot, "up", "x")
+        assert app.composer.draft == Outgoing("oldx")
 
 
 async def test_changes_are_told_once_for_many_keys_and_not_after_sending_or_filling() -> None:

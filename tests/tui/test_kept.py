@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from localqwen.chats.store import ChatStoreError, Store
-from localqwen.chats.tree import Message
+from localqwen.chats.tree import Message, Tree
 from tests.tui.fakes import SIZE, FakeConnection, shows, type_text, until
 from tests.tui.stage import killed, staged
 from tui.app import ChatApp
@@ -184,3 +184,75 @@ async def test_a_message_that_cannot_be_kept_returns_to_the_composer(app: ChatAp
         await pilot.press("enter")
         await until(pilot, shows(pilot, "The disk is full."))
         assert app.chat.query_one(Composer).text == "precious"
+
+
+async def test_the_draft_behind_an_earlier_message_that_was_changed_is_kept(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("earlier", "An answer.")
+        await stage.write("a long draft")
+        await stage.press("up")
+        await stage.until(lambda: stage.composer.text == "earlier")
+        await stage.write("!")
+        await stage.press("ctrl+n")
+        await stage.sees("New conversation")
+    assert store.chats()[0].draft == "a long draft\n\nearlier!"
+
+
+async def test_what_is_typed_while_another_conversation_is_read_is_kept(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "to the first")
+        await stage.press("ctrl+n")
+        await stage.ask("second", "to the second")
+        read = store.tree
+
+        def slow(chat_id: int) -> Tree:
+            stage.app.call_from_thread(stage.composer.fill, "typed meanwhile")
+            return read(chat_id)
+
+        store.tree = slow  # type: ignore[method-assign]
+        await stage.press("ctrl+l", "end", "enter")
+        await stage.sees("to the first")
+        store.tree = read  # type: ignore[method-assign]
+        assert [chat.draft for chat in store.chats()] == ["typed meanwhile", ""]
+
+
+async def test_a_command_is_no_draft(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "an answer")
+        await stage.write("/find abc")
+        await stage.until(lambda: stage.chat.draft == "/find abc")
+        await stage.press("enter")
+        await stage.until(lambda: stage.chat.draft == "")
+
+
+async def test_a_draft_that_cannot_be_kept_is_told_once_and_given_up_only_when_asked_twice(store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise ChatStoreError("The disk is full.")
+
+    async with staged(store) as stage:
+        store.save_draft = fail  # type: ignore[method-assign,assignment]
+        for word in ("one", "two", "three"):
+            await stage.write(word)
+            await stage.until(lambda: stage.composer._debounce is None)
+        await stage.hears_of("The disk is full.")
+        assert sum("The disk is full." in one.message for one in stage.app._notifications) == 1
+        await stage.press("ctrl+q")
+        await stage.hears_of("Ctrl+Q again quits without it")
+        assert stage.app.is_running
+        assert stage.composer.text == "onetwothree"
+        await stage.press("ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+
+
+async def test_a_store_that_fails_is_told_of_and_ends_nothing(store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise ChatStoreError("The disk is gone.")
+
+    for name in ("chats", "abandoned_draft", "chats_with_queue", "sent_texts"):
+        setattr(store, name, fail)
+    async with staged(store) as stage:
+        await stage.hears_of("The disk is gone.")
+        await stage.write("draft")
+        await stage.press("up")
+        await stage.write("!")
+        await stage.until(lambda: stage.composer.text in {"!draft", "draft!"})

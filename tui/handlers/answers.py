@@ -42,7 +42,7 @@ class AnswerCommands:
         if isinstance(desk.backend.state, Loading) and not desk.turns.is_under_way(desk.conversation):
             # Minutes of loading are not for one key to throw away.
             desk.say(SafeText("The model is loading: /cancel-load gives that up."))
-        desk.conversation.stop()
+        desk.turns.stop(desk.conversation)
         desk.composer.focus()
 
     async def regenerate(self, _: str) -> None:
@@ -127,7 +127,7 @@ class AnswerCommands:
         if not desk.conversation.queue:
             desk.say(SafeText("Nothing waits to be sent."))
             return
-        desk.take_turn(desk.conversation, desk.conversation.take_next)
+        desk.send_waiting(desk.conversation)
 
     async def clear_queue(self, _: str) -> None:
         """Put what waits back into the composer."""

@@ -15,7 +15,6 @@ from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import WorkerFailed
 
-from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
@@ -90,20 +89,20 @@ class ChatScreen(Screen[None]):
                         for command in COMMANDS
                         if command.in_palette
                     ],
-                    history=lambda: self._store.sent_texts(MOST_HISTORY),
+                    history=lambda: asyncio.to_thread(self._store.sent_texts, MOST_HISTORY),
                     editor=lambda: self._settings().editor or None,
                     id="composer",
                 )
         yield StatusLine(id="status")
 
     def on_mount(self) -> None:
-        """Begin with an empty conversation, or with the draft that was left behind."""
+        """Begin with an empty conversation; a draft that was left behind comes soon."""
         self._fit_sidebar()
         if self.focused is None:
             # Behind a browser, Textual begins as if it had lost the focus, and would drop the first keys.
             self.set_focus(self.query_one(self.AUTO_FOCUS))
-        draft = self._store.abandoned_draft()
-        self.desk.show(Conversation(self._store, draft) if draft is not None else self.desk.blank())
+        self.desk.show(self.desk.blank())
+        self.desk.take_up_draft()
         self.set_interval(TICK_SECONDS, self._tick)
         self.desk.tell_waiting()
 
@@ -164,6 +163,11 @@ class ChatScreen(Screen[None]):
         await self.desk.open(event.chat_id)
         self.desk.composer.focus()
 
+    def on_sidebar_more_wanted(self, event: Sidebar.MoreWanted) -> None:
+        """List more conversations."""
+        event.stop()
+        self.desk.list_more()
+
     def on_sidebar_asked(self, event: Sidebar.Asked) -> None:
         """A command about a conversation of the list."""
         commands = self.conversations
@@ -201,17 +205,18 @@ class ChatScreen(Screen[None]):
     def _show_found(self, found: Found) -> None:
         self.query_one(FindBar).show(found.current, found.count, complete=found.is_complete)
 
-    async def shut_down(self) -> None:
-        """Stop what runs and keep everything; the app ends next."""
+    async def shut_down(self) -> bool:
+        """Stop what runs and keep everything; ``False`` when something cannot be kept and the app is not to end yet."""
         await self.desk.composer.catch_up()
+        if not await self.desk.may_end():
+            return False
         self.desk.turns.stop_all()
-        await self.desk.trying(self.desk.leave())
         keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts"}]
-        if not keeping:
-            return
-        with suppress(TimeoutError, WorkerFailed):
-            async with asyncio.timeout(SHUT_DOWN_SECONDS):
-                await self.workers.wait_for_complete(keeping)
+        if keeping:
+            with suppress(TimeoutError, WorkerFailed):
+                async with asyncio.timeout(SHUT_DOWN_SECONDS):
+                    await self.workers.wait_for_complete(keeping)
+        return True
 
 
 async def _awaited(done: Any) -> None:

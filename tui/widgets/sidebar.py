@@ -20,6 +20,8 @@ from tui.sanitize import safe_line
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
 HINT = "Enter opens, F1 shows keys"
+MORE = "… more (F4 finds them all)"
+MORE_ID = "more"
 
 
 class Sidebar(Vertical):
@@ -46,6 +48,9 @@ class Sidebar(Vertical):
 
         chat_id: int
 
+    class MoreWanted(Message):
+        """The conversations of the list are not all, and the next ones are wanted."""
+
     @dataclass
     class Asked(Message):
         """A command was given for the marked conversation."""
@@ -56,6 +61,7 @@ class Sidebar(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
         self._shown: list[tuple[int, str]] = []
+        self._are_more = False
 
     def compose(self) -> ComposeResult:
         """A heading over the list."""
@@ -90,16 +96,24 @@ class Sidebar(Vertical):
         """The list itself."""
         return self.query_one("#conversations", OptionList)
 
-    def show(self, chats: Sequence[Chat], current: int | None) -> None:
-        """List these conversations and mark the open one; who goes through the list stays where they are."""
+    def show(self, chats: Sequence[Chat], current: int | None, *, are_more: bool = False) -> None:
+        """List these conversations and mark the open one; who goes through the list stays where they are.
+
+        With ``are_more`` a last row offers those that are not listed.
+        """
         rows = [(chat.id, _label(chat)) for chat in chats]
         options = self.options
         at = options.highlighted if options.has_focus else None
-        marked = self._shown[at][0] if at is not None and at < len(self._shown) else current
-        if rows != self._shown:
-            self._shown = rows
+        marked = current
+        if at is not None and self._shown:
+            # On the last row the next of those that were wanted.
+            marked = self._shown[at][0] if at < len(self._shown) else None
+        if (rows, are_more) != (self._shown, self._are_more):
+            self._shown, self._are_more = rows, are_more
             options.clear_options()
             options.add_options([Option(Content(label), id=str(chat_id)) for chat_id, label in rows])
+            if are_more:
+                options.add_option(Option(Content(MORE), id=MORE_ID))
         ids = [chat_id for chat_id, _ in rows]
         if marked in ids:
             options.highlighted = ids.index(marked)
@@ -109,13 +123,16 @@ class Sidebar(Vertical):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Pass the choice on, as a conversation."""
         event.stop()
-        if event.option_id is not None:
+        if event.option_id == MORE_ID:
+            self.post_message(self.MoreWanted())
+        elif event.option_id is not None:
             self.post_message(self.Chosen(int(event.option_id)))
 
     def action_ask(self, command: str) -> None:
         """Pass a command on, with the marked conversation."""
         at = self.options.highlighted
-        self.post_message(self.Asked(command, self._shown[at][0] if at is not None and at < len(self._shown) else None))
+        if at is None or at < len(self._shown):
+            self.post_message(self.Asked(command, self._shown[at][0] if at is not None else None))
 
 
 def _label(chat: Chat) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
@@ -15,15 +15,16 @@ from textual.dom import DOMNode
 from textual.widgets import TextArea
 
 from localqwen.chats.attachment import Attachment
+from localqwen.errors import LocalqwenError
 from tui.attachments import Files, Outgoing, pasted
 from tui.completion import Command, Literally, Mistake, meaning
 from tui.history import History
-from tui.sanitize import without_controls
+from tui.sanitize import safe_line, without_controls
 from tui.widgets.chips import Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
 from tui.widgets.composer.draft import Attached
-from tui.widgets.composer.suggester import Suggester
+from tui.widgets.composer.suggester import PATIENCE_SECONDS, Suggester
 
 LONGEST_PASTE = 16 << 10
 # A paste that takes longer than a frame to clean is cleaned beside the event loop.
@@ -48,9 +49,9 @@ class ComposerKeys(Vertical):
 
     def __init__(
         self,
-        send: Callable[[Outgoing], bool],
+        send: Callable[[Outgoing], None],
         *,
-        history: Callable[[], Sequence[str]],
+        history: Callable[[], Awaitable[Sequence[str]]],
         folder: Path | None,
         editor: Callable[[], str | None],
         placeholder: str,
@@ -59,7 +60,9 @@ class ComposerKeys(Vertical):
         super().__init__(id=id)
         self._send = send
         self._editor = editor
-        self._history = History(history)
+        self._load_history = history
+        self._earlier: Sequence[str] = ()
+        self._history = History(lambda: self._earlier)
         self._attached = Attached()
         self._area = Area(self, id="composer-text", placeholder=placeholder)
         self._chips = Chips()
@@ -161,10 +164,12 @@ class ComposerKeys(Vertical):
                 self.say(sentence)
             case Command(name, argument):
                 self._sent(typed)
+                self.changed()  # a part of the command may have been kept as the draft
                 self.run_command(name, argument)
             case Literally(text):
                 outgoing = Outgoing(text, self._attached.attachments)
-                if not outgoing.is_empty and self._send(outgoing):
+                if not outgoing.is_empty:
+                    self._send(outgoing)
                     self._attached = Attached()
                     self._sent(typed)
 
@@ -177,12 +182,17 @@ class ComposerKeys(Vertical):
         if not await self._suggester.accept(run=False):
             raise SkipAction
 
-    def action_up(self) -> None:
+    async def action_up(self) -> None:
         """The row above in the popup or in the text; from the first row, the message before."""
         if self._suggester.is_open:
             self._suggester.move(-1)
-        elif not self._area.cursor_on_first_row or not self._walk(self._history.older, to_end=False):
+        elif not self._area.cursor_on_first_row:
             raise SkipAction
+        else:
+            if not self._history.is_begun:
+                await self._look_back()
+            if not self._walk(self._history.older, to_end=False):
+                raise SkipAction
 
     def action_down(self) -> None:
         """The row below in the popup or in the text; from the last row, the message behind."""
@@ -238,12 +248,24 @@ class ComposerKeys(Vertical):
         waiting = self._history.draft or ""
         self._history.add(typed)
         self._put(waiting)
+        if waiting:
+            self.changed()
 
     def _put(self, text: str) -> None:
         self._area.load_text(text)
         self._area.move_cursor(self._area.document.end)
         self._suggester.dismiss()
         self._show_chips()
+
+    async def _look_back(self) -> None:
+        """Ask what was sent before. The keys behind this one wait for it, but not for a disk that hangs."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                self._earlier = await self._load_history()
+        except LocalqwenError as error:
+            self.say(safe_line(str(error)))
+        except TimeoutError:
+            self.say("The earlier messages cannot be read at this moment: press Up again.")
 
     def _walk(self, step: Callable[[str], str | None], *, to_end: bool) -> bool:
         text = step(self._area.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,10 @@ from tui.widgets.composer.keys import ComposerKeys
 from tui.widgets.composer.meter import budget_words
 
 DEBOUNCE_SECONDS = 0.2
+
+
+async def _nothing() -> Sequence[str]:
+    return ()
 
 
 class Composer(ComposerKeys):
@@ -45,15 +49,12 @@ class Composer(ComposerKeys):
     }
     """
 
-    @dataclass
     class DraftChanged(Message):
         """A moment after the person changed something; not after ``fill()`` or sending, whose caller knows.
 
-        ``outgoing`` is what Enter would send, to be counted. To keep a draft, take ``Composer.draft``: it is also
-        right while an earlier message is looked at, and after another conversation's draft was put in.
+        What Enter would send is ``Composer.outgoing``. To keep a draft, take ``Composer.draft``: it is also right while
+        an earlier message is looked at, and after another conversation's draft was put in.
         """
-
-        outgoing: Outgoing
 
     @dataclass
     class SlashCommand(Message):
@@ -64,16 +65,16 @@ class Composer(ComposerKeys):
 
     def __init__(
         self,
-        send: Callable[[Outgoing], bool],
+        send: Callable[[Outgoing], None],
         *,
         commands: Sequence[SlashItem] = (),
-        history: Callable[[], Sequence[str]] = tuple,
+        history: Callable[[], Awaitable[Sequence[str]]] = _nothing,
         folder: Path | None = None,
         editor: Callable[[], str | None] = lambda: None,
         placeholder: str = "Ask anything",
         id: str | None = None,  # noqa: A002 (Textual's name)
     ) -> None:
-        """``send`` is offered what is to be sent and tells whether it took it.
+        """``send`` takes what is to be sent.
 
         It is a call and no message, because keys that come right behind Enter belong to the next text. ``history``
         gives earlier messages, oldest first, when a person walks through them; ``folder`` is where ``@`` paths start
@@ -110,10 +111,15 @@ class Composer(ComposerKeys):
 
     @property
     def draft(self) -> Outgoing:
-        """What is to be kept: the person's own draft, also while an earlier message is looked at."""
-        text = self._area.text
+        """What is to be kept: the person's own draft, also while an earlier message is looked at.
+
+        One that was changed is a draft as well, and then both are to be kept.
+        """
+        text, waiting = self._area.text, self._history.draft or ""
         if self._history.is_as_sent(text):
-            text = self._history.draft or ""
+            text = waiting
+        elif waiting and text != waiting:
+            text = f"{waiting}\n\n{text}" if text else waiting
         return Outgoing(text, self._attached.attachments)
 
     def fill(self, text: str, attachments: Sequence[Attachment] = ()) -> None:
@@ -162,4 +168,4 @@ class Composer(ComposerKeys):
 
     def _tell_change(self) -> None:
         self._debounce = None
-        self.post_message(self.DraftChanged(self.outgoing))
+        self.post_message(self.DraftChanged())

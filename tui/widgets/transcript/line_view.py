@@ -63,8 +63,12 @@ class LineView(ScrollView):
         self._work_later()
 
     def append(self, entry: Entry) -> None:
-        """Add an entry and go to the end: something was just said."""
+        """Add an entry; who reads further up stays there."""
         self._document.append(entry)
+        self._settle()
+
+    def follow(self) -> None:
+        """Go to the end, and stay there as entries come: the person has just said something."""
         self.following = True
         self._settle()
 
