@@ -48,7 +48,7 @@ def from_json(text: str) -> Transfer:
         TransferError: It is something else; the message says where.
     """
     fields = Fields.parse(text, "the file")
-    check_version(fields, "format")
+    check_version(fields)
     messages: list[Message] = []
     numbers: dict[int, int] = {}
     for place, one in enumerate(fields.objects("messages", "message"), 1):
@@ -78,9 +78,9 @@ def from_json(text: str) -> Transfer:
     )
 
 
-def check_version(fields: Fields, name: str) -> None:
+def check_version(fields: Fields) -> None:
     """Refuse other formats, and newer versions of this one."""
-    if not fields.has(name) or fields.text(name) != FORMAT:
+    if not fields.has("format") or fields.text("format") != FORMAT:
         raise TransferError(f"it does not say {FORMAT!r}")
     version = fields.optional_integer("version")
     if version is None or version < 1:

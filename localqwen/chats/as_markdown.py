@@ -70,7 +70,7 @@ def from_markdown(text: str) -> Transfer:
     if front is None:
         raise TransferError("it has no front matter")
     fields = _front_fields(front[1])
-    check_version(fields, "format")
+    check_version(fields)
     marker = re.compile(rf"^<!-- {re.escape(fields.text('boundary'))} (\{{.*\}}) -->\n", re.MULTILINE)
     _, *pieces = marker.split(text[front.end() :])
     system, messages = "", list[Message]()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.fields import Fields
@@ -94,25 +94,24 @@ def message_from(
 
 def params_from(fields: Fields) -> SamplingParams:
     """Sampling parameters; what is not told is the model's default."""
-    return SamplingParams(
-        temperature=fields.optional_number("temperature"),
-        top_p=fields.optional_number("top_p"),
-        top_k=fields.optional_integer("top_k"),
-        min_p=fields.optional_number("min_p"),
-        repetition_penalty=fields.optional_number("repetition_penalty"),
-        frequency_penalty=fields.optional_number("frequency_penalty"),
-        presence_penalty=fields.optional_number("presence_penalty"),
-        seed=fields.optional_integer("seed"),
-        max_tokens=fields.optional_integer("max_tokens"),
-        stop=fields.texts("stop"),
-    )
+    return SamplingParams(**_values(SamplingParams, fields))
 
 
 def _usage_from(fields: Fields) -> Usage:
-    return Usage(
-        prompt_tokens=fields.optional_integer("prompt_tokens") or 0,
-        completion_tokens=fields.optional_integer("completion_tokens") or 0,
-        cached_tokens=fields.optional_integer("cached_tokens") or 0,
-        prefill_seconds=fields.optional_number("prefill_seconds") or 0.0,
-        decode_seconds=fields.optional_number("decode_seconds") or 0.0,
-    )
+    return Usage(**_values(Usage, fields))
+
+
+def _values(kind: type, fields: Fields) -> dict[str, Any]:
+    """The members of a dataclass that are told, each of the type that the dataclass says."""
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        types = {hint, *get_args(hint)}
+        if not fields.has(name):
+            continue
+        if float in types:
+            values[name] = fields.optional_number(name)
+        elif int in types:
+            values[name] = fields.optional_integer(name)
+        else:
+            values[name] = fields.texts(name)
+    return values

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,8 @@ from localqwen.chats.tree import Chat, Message, Tree
 from localqwen.events import Usage
 from localqwen.params import SamplingParams
 
+T = TypeVar("T")
+
 
 @pytest.fixture
 def store() -> Iterator[Store]:
@@ -37,13 +39,22 @@ PIECES = [
 ]  # fmt: skip
 texts = st.text(max_size=20) | st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 numbers = st.floats(0, 1e6)
-params = st.builds(
-    SamplingParams,
-    temperature=st.none() | numbers,
-    seed=st.none() | st.integers(-(2**63) + 1, 2**63 - 1),
-    stop=st.lists(texts, max_size=2).map(tuple),
-)
-usages = st.builds(Usage, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), numbers, numbers)
+BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
+    int: st.integers(0, 9),
+    float: numbers,
+    int | None: st.none() | st.integers(-(2**63) + 1, 2**63 - 1),
+    float | None: st.none() | numbers,
+    tuple[str, ...]: st.lists(texts, max_size=2).map(tuple),
+}
+
+
+def any_of(kind: type[T]) -> st.SearchStrategy[T]:
+    """A dataclass with a value in every one of its fields."""
+    return st.builds(kind, **{name: BY_TYPE[hint] for name, hint in get_type_hints(kind).items()})
+
+
+params = any_of(SamplingParams)
+usages = any_of(Usage)
 files = st.lists(st.builds(Attachment, texts, texts), max_size=2).map(tuple)
 
 
