@@ -10,6 +10,9 @@ from httpx_sse import ServerSentEvent
 
 from localqwen.events import AnswerEvent, Delta, Finished, FinishReason, Prefill, Usage
 
+# What reading a foreign object raises: wrong types, missing keys, numbers that are too large.
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
+
 
 class AnswerStream:
     """Collects what a stream of chat completion chunks says about one answer."""
@@ -21,7 +24,7 @@ class AnswerStream:
         self._usage = Usage()
 
     def read(self, event: ServerSentEvent) -> list[AnswerEvent]:
-        """What an event says. Raises the errors of wrong types and missing keys when it makes no sense."""
+        """What an event says. Raises :data:`NONSENSE` when it makes no sense."""
         if event.data == "[DONE]":
             self.done = True
             return []
@@ -30,7 +33,7 @@ class AnswerStream:
             case "localqwen.prefill":
                 return [Prefill(int(data["done"]), int(data["total"]), float(data.get("yarn_factor", 0)))]
             case "localqwen.usage":
-                self._usage = Usage(**{name: data[name] for name in Usage.__slots__ if name in data})
+                self._usage = Usage.of(data)
                 return []
             case "message" | "" | "error":
                 return self._read_chunk(data)
@@ -53,8 +56,9 @@ class AnswerStream:
 
     def _read_usage(self, usage: Mapping[str, Any]) -> None:
         if not self._usage.prompt_tokens:  # our own server's event says more
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
+            details = usage.get("prompt_tokens_details")
+            cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+            self._usage = Usage.of({**usage, "cached_tokens": cached})
 
     def finished(self) -> Finished | None:
         """How the answer ended, or ``None`` if the stream stopped without saying."""
@@ -68,7 +72,7 @@ def json_object(data: str | bytes) -> dict[str, Any]:
     """A JSON object; an empty one for anything else."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-from localqwen.answer_stream import AnswerStream, error_message, json_object
+from localqwen.answer_stream import NONSENSE, AnswerStream, error_message, json_object
 from localqwen.device_memory import DeviceMemory
 from localqwen.endpoint import Endpoint
 from localqwen.errors import ServerError, ServerGoneError
@@ -90,7 +90,7 @@ class Client:
                 raise ServerError(self._refusal(response.status_code, response.content))
             try:
                 return [Offered(str(model["id"]), _window(model)) for model in response.json()["data"]]
-            except (ValueError, KeyError, TypeError):
+            except (*NONSENSE, RecursionError):
                 raise ServerError(self._not_openai()) from None
 
     async def stream(
@@ -122,7 +122,7 @@ class Client:
                 async for event in events:
                     try:
                         read = answer.read(event)
-                    except (AttributeError, KeyError, TypeError, ValueError):
+                    except NONSENSE:
                         raise ServerError(self._not_openai()) from None
                     for parsed in read:
                         yield parsed
@@ -181,7 +181,7 @@ class Client:
             return {}
         try:
             response = await self._http.request(method, path, json=body, timeout=EXTRA_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             return {}
         if response.status_code in {404, 405, 501}:
             self._lacking.add(path)  # it is not asked again at every key
@@ -239,8 +239,9 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
         raise ServerError(f"{name} does not take the request: try again later.") from error
     except httpx.TransportError as error:
         raise ServerGoneError(f"{name} went away in the middle of its work.") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServerError(f"{name} cannot be asked: {error}.") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        # A ValueError: what is asked is no JSON, for instance for a setting that is no number.
+        raise ServerError(f"{name} cannot be asked: {str(error).rstrip('.')}.") from error
 
 
 def _request_body(messages: Sequence[ChatMessage], params: SamplingParams, model: str) -> dict[str, Any]:

@@ -6,10 +6,14 @@ back, and the transcript is built from them. This module imports next to nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, TypeAlias, TypeGuard
 
 from localqwen.plan import Plan
+
+# No count of tokens and no time is as large; what is can be no float.
+LARGEST_NUMBER = 1 << 63
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
@@ -96,10 +100,22 @@ class Usage:
     decode_seconds: float = 0.0
     yarn_factor: float = 0.0
 
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Self:
+        """What foreign values tell; those that are no proper numbers count as unknown."""
+        told = {field.name: (values.get(field.name), type(field.default)) for field in fields(cls)}
+        return cls(**{name: value for name, (value, kind) in told.items() if _is_number(value, kind)})
+
     @property
     def tokens_per_second(self) -> float:
         """Decode speed, or 0 where it is unknown."""
         return self.completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+def _is_number(value: object, kind: type) -> TypeGuard[Any]:
+    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else int):
+        return False
+    return 0 <= value < LARGEST_NUMBER  # neither of which NaN is
 
 
 @dataclass(frozen=True, slots=True)

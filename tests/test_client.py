@@ -290,3 +290,36 @@ async def test_attach_reads_the_loading() -> None:
         assert await anext(states) == Loading(0.75, 3, 4)
         with pytest.raises(ServerError, match=r"^Too big\.$"):
             await anext(states)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": "12", "completion_tokens": "3"},
+        {"prompt_tokens": [1], "completion_tokens": True, "prompt_tokens_details": "none"},
+        {"prompt_tokens": 10**400, "completion_tokens": -1, "prompt_tokens_details": {"cached_tokens": "all"}},
+    ],
+)
+async def test_counts_that_are_no_numbers_are_unknown(usage: dict[str, Any]) -> None:
+    stream = sse(chunk("Hello", "stop"), json.dumps({"choices": [], "usage": usage}), "[DONE]")
+    assert await events_of(against(lambda _: stream)) == [Delta("Hello"), Finished("stop", Usage())]
+
+
+async def test_a_line_that_is_nested_too_deeply_is_nothing() -> None:
+    stream = sse("[" * 200_000, chunk("Hello", "stop"), "[DONE]")
+    assert text_of(await events_of(against(lambda _: stream))) == "Hello"
+
+
+async def test_numbers_that_are_too_large_are_no_answer() -> None:
+    text = 'event: localqwen.prefill\ndata: {"done": 1e999, "total": 1}\n\n'
+    odd = httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
+    [last] = await events_of(against(lambda _: odd))
+    assert isinstance(last, Finished)
+    assert "does not answer as OpenAI's API does" in (last.error or "")
+
+
+async def test_a_request_that_cannot_be_written_is_the_answers_error() -> None:
+    [last] = await events_of(against(lambda _: sse("[DONE]")), SamplingParams(temperature=float("nan")))
+    assert isinstance(last, Finished)
+    assert last.reason == "error"
+    assert "cannot be asked" in (last.error or "")

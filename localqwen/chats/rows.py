@@ -36,7 +36,7 @@ def message_of(row: Sequence[Any]) -> Message:
         created,
         model,
         params_of(params),
-        None if stats is None else Usage(**known(Usage, stats)),
+        None if stats is None else Usage.of(known(Usage, stats)),
         error,
         attachments_of(attachments),
     )

@@ -133,3 +133,14 @@ def test_a_folder_that_cannot_be_made_gives_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ChatStoreError, match="cannot keep conversations"):
         Store(tmp_path / "file" / "chats.sqlite3")
+
+
+def test_statistics_that_are_no_numbers_are_unknown() -> None:
+    # An older version has kept what a server sent.
+    store = Store.temporary()
+    chat = store.create_chat()
+    question = store.ask(chat.id, None, "first")
+    answer = store.begin_answer(chat.id, question.id, SamplingParams())
+    stats = '{"prompt_tokens": "12", "completion_tokens": 3, "decode_seconds": NaN}'
+    store._db.execute("UPDATE message SET stats = ? WHERE id = ?", (stats, answer.id))
+    assert store.tree(chat.id)[answer.id].usage == Usage(completion_tokens=3)
