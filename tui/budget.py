@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
-from localqwen.chats.attachment import content_of
+from localqwen.chats.attachment import Attachment, content_of
 from localqwen.chats.session import Conversation
 from localqwen.chats.tree import history
 from localqwen.events import Ready
@@ -12,7 +13,7 @@ from localqwen.token_count import TokenCount
 from tui.attachments import Outgoing
 from tui.backend import Backend
 
-# Shorter attachments are counted at every look, longer ones once.
+# How many counts of attachments are remembered.
 MOST_COUNTED = 64
 
 
@@ -31,14 +32,14 @@ class Budget:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._counted: dict[tuple[str, object], TokenCount] = {}
+        self._counted: dict[tuple[Attachment, str, bool], TokenCount] = {}
 
     async def look(self, conversation: Conversation, outgoing: Outgoing) -> Spent:
         """What the draft takes, and what is left for it; nothing to say of an empty one in an empty conversation."""
         if outgoing.is_empty and not conversation.path:
             return Spent(None, None, (), is_estimate=False)
-        files = [await self._count(content_of("", [one])) for one in outgoing.attachments]
-        typed = await self._count(outgoing.text) if outgoing.text else TokenCount(0, is_exact=True)
+        files = [await self._count_file(one) for one in outgoing.attachments]
+        typed = await self._backend.count_tokens(outgoing.text) if outgoing.text else TokenCount(0, is_exact=True)
         past = await self._count_history(conversation)
         counts = [*files, typed, past]
         state = self._backend.state
@@ -65,11 +66,14 @@ class Budget:
         more = await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
         return TokenCount(known + more.tokens, more.is_exact)
 
-    async def _count(self, text: str) -> TokenCount:
-        key = text, self._backend.model
-        known = self._counted.get(key)
-        if known is None or not known.is_exact:
-            known = self._counted[key] = await self._backend.count_tokens(text)
-            while len(self._counted) > MOST_COUNTED:
-                del self._counted[next(iter(self._counted))]
+    async def _count_file(self, attachment: Attachment) -> TokenCount:
+        # A model that is there counts anew what was estimated before.
+        key = attachment, self._backend.model, isinstance(self._backend.state, Ready)
+        known = self._counted.pop(key, None)
+        if known is None:
+            text = await asyncio.to_thread(content_of, "", [attachment])
+            known = await self._backend.count_tokens(text)
+        self._counted[key] = known
+        while len(self._counted) > MOST_COUNTED:
+            del self._counted[next(iter(self._counted))]
         return known

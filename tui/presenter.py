@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localqwen.chats.answer import Answer
@@ -20,6 +21,9 @@ from tui.widgets.transcript.view import Transcript
 
 if TYPE_CHECKING:
     from tui.widgets.transcript.answer import AnswerEntry
+
+# How many sizes of attachments are remembered.
+SIZES = 64
 
 
 @dataclass(slots=True)
@@ -166,7 +170,13 @@ def _awaited(state: State, backend: Backend | None, watch: Watch | None) -> str:
 
 
 def _files(attachments: Sequence[Attachment]) -> list[tuple[SafeText, int]]:
-    return [(safe_line(one.name), len(one.text.encode("utf-8", "replace"))) for one in attachments]
+    return [(safe_line(one.name), _size(one)) for one in attachments]
+
+
+@lru_cache(maxsize=SIZES)
+def _size(attachment: Attachment) -> int:
+    """Bytes of UTF-8: to encode megabytes for that at each look would be felt."""
+    return len(attachment.text.encode("utf-8", "replace"))
 
 
 def _figures(answer: Answer, lead: str = "") -> str:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
-from localqwen.chats.attachment import Attachment
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from localqwen.chats.attachment import Attachment, content_of
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
-from localqwen.events import Usage
+from localqwen.events import Ready, Usage
 from tests.tui.fakes import FakeConnection
 from tui.attachments import Outgoing
 from tui.backend import Backend
-from tui.budget import Budget, Spent
+from tui.budget import MOST_COUNTED, Budget, Spent
 
 
 async def conversation_with_answer(store: Store, usage: Usage | None) -> Conversation:
@@ -50,3 +55,33 @@ async def test_each_attachment_has_its_tokens(store: Store) -> None:
 
 async def test_an_empty_draft_in_an_empty_conversation_takes_nothing(store: Store) -> None:
     assert await budget().look(Conversation(store), Outgoing("")) == Spent(None, None, (), is_estimate=False)
+
+
+async def test_an_attachment_is_counted_once_and_typing_pushes_none_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[str, bool]] = []
+
+    def build(text: str, attachments: Sequence[Attachment]) -> str:
+        built.append((attachments[0].name, threading.current_thread() is threading.main_thread()))
+        return content_of(text, attachments)
+
+    monkeypatch.setattr("tui.budget.content_of", build)
+    budget_, conversation = budget(), Conversation(store)
+    files = (Attachment("a.txt", "x" * 700),)
+    first = await budget_.look(conversation, Outgoing("", files))
+    for number in range(MOST_COUNTED + 1):
+        again = await budget_.look(conversation, Outgoing(f"draft {number}", files))
+    assert again.attachments == first.attachments
+    assert built == [("a.txt", False)]
+
+
+async def test_the_estimate_of_an_attachment_gives_way_to_the_models_count(store: Store) -> None:
+    connection = FakeConnection(ready=False)
+    backend = Backend(connection)
+    file = Attachment("a.txt", "x" * 700)
+    connection.client.counts[content_of("", [file])] = 7
+    here, conversation = Budget(backend), Conversation(store)
+    assert (await here.look(conversation, Outgoing("", (file,)))).attachments != (7,)
+    backend.loaded(connection.client, Ready("fake", 4096))
+    assert (await here.look(conversation, Outgoing("", (file,)))).attachments == (7,)

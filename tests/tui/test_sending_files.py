@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual import events
 
+from localqwen.chats.attachment import Attachment
+from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
+from tests.tui.fakes import FakeConnection
 from tests.tui.stage import Stage, killed, staged
+from tui.backend import Backend
+from tui.presenter import shown
 
 PASTE = "a line that is pasted\n" * 1500
 
@@ -76,3 +82,23 @@ async def test_each_conversation_has_its_own_draft_and_files(store: Store) -> No
         await stage.press("ctrl+l", "home", "enter")
         await stage.until(lambda: stage.composer.text == "another draft")
         await stage.misses("notes.txt")
+
+
+async def test_a_file_is_measured_once_however_often_it_is_shown(store: Store) -> None:
+    measured = 0
+
+    class Text(str):
+        __slots__ = ()
+
+        def encode(self, *how: str) -> bytes:
+            nonlocal measured
+            measured += how == ("utf-8", "replace")
+            return super().encode(*how)
+
+    conversation, backend = Conversation(store), Backend(FakeConnection())
+    await conversation.ask("first")
+    [question] = conversation.path
+    conversation.tree.put(replace(question, attachments=(Attachment("notes.txt", Text("a rare text")),)))
+    for _ in range(3):
+        shown(conversation, backend, temporary=False)
+    assert measured == 1
