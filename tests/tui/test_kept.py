@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -256,3 +258,25 @@ async def test_a_store_that_fails_is_told_of_and_ends_nothing(store: Store) -> N
         await stage.press("up")
         await stage.write("!")
         await stage.until(lambda: stage.composer.text in {"!draft", "draft!"})
+
+
+async def test_the_store_is_never_asked_by_the_thread_that_paints(store: Store) -> None:
+    asked: dict[str, threading.Thread] = {}
+    store.ask(store.create_chat().id, None, "earlier")
+
+    def noting(name: str) -> Callable[..., object]:
+        ask = getattr(store, name)
+
+        def noted(*args: object) -> object:
+            asked[name] = threading.current_thread()
+            return ask(*args)
+
+        return noted
+
+    names = {"sent_texts", "abandoned_draft", "chats", "chats_with_queue"}
+    for name in names:
+        setattr(store, name, noting(name))
+    async with staged(store) as stage:
+        await stage.press("up")
+        await stage.until(lambda: stage.composer.text == "earlier" and asked.keys() == names)
+    assert threading.main_thread() not in asked.values()
