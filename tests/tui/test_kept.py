@@ -100,6 +100,7 @@ async def test_a_kill_while_an_answer_goes_on_keeps_both_of_its_parts(store: Sto
         await stage.until(lambda: stage.kept_texts[-1].endswith("land"))
         after = killed(store, tmp_path / "after")
     async with staged(after) as stage:
+        await stage.sees("A story")
         await stage.press("ctrl+l", "enter")
         await stage.sees("Once upon a time, in a land", "■ stopped")
     after.close()
@@ -113,6 +114,7 @@ async def test_a_kill_leaves_the_other_branches_alone(store: Store, tmp_path: Pa
         await stage.until(lambda: "The sec" in stage.all_texts)
         after = killed(store, tmp_path / "after")
     async with staged(after) as stage:
+        await stage.sees("A story")
         await stage.press("ctrl+l", "enter")
         await stage.sees("The sec", "2/2", "■ stopped")
         await stage.press("alt+left")
@@ -129,6 +131,7 @@ async def test_an_app_that_fails_keeps_what_it_has(store: Store) -> None:
             stage.app.call_later(divide, 1, 0)
             await stage.until(lambda: not stage.app.is_running)
     async with staged(store) as stage:
+        await stage.sees("A story")
         await stage.press("ctrl+l", "enter")
         await stage.sees("Once upon a time", "half a thou")
 
