@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from localqwen.chats.attachment import Attachment
+from localqwen.ordinary_file import NotAnOrdinaryFileError, read_ordinary
 from tui.completion import Match, paths_for
 from tui.sanitize import safe_line, without_controls
 
@@ -70,18 +70,13 @@ def read_attachment(path: str, base: Path) -> Attachment:
     name = safe_line(path)
     try:
         place = base / Path(path).expanduser()
-        # Not blocking: a pipe with no writer would wait for ever.
-        with os.fdopen(os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise AttachmentError(f"{name} is a folder: attach the files in it one by one.")
-            if not stat.S_ISREG(status.st_mode):
-                raise AttachmentError(f"{name} is no ordinary file, so it cannot be attached.")
-            data = file.read(LARGEST_FILE + 1)
+        data = read_ordinary(place, LARGEST_FILE)
     except FileNotFoundError:
         raise AttachmentError(f"{name} is not there any more.") from None
     except IsADirectoryError:
         raise AttachmentError(f"{name} is a folder: attach the files in it one by one.") from None
+    except NotAnOrdinaryFileError:
+        raise AttachmentError(f"{name} is no ordinary file, so it cannot be attached.") from None
     except PermissionError:
         raise AttachmentError(f"You may not read {name}.") from None
     except (OSError, ValueError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from localqwen.chats.rows import storable
 from localqwen.chats.store import Store
 from localqwen.chats.transfer import Transfer, shown, whole
 from localqwen.chats.tree import Chat, Tree
+from localqwen.ordinary_file import read_ordinary
 
 __all__ = ["TransferError", "export_chat", "file_name", "import_chat", "read_file", "to_json", "to_markdown"]
 
@@ -56,9 +57,10 @@ def read_file(path: Path) -> Transfer:
         TransferError: The file cannot be read or is no export.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        data = read_ordinary(path, LARGEST_FILE)
+        if len(data) > LARGEST_FILE:
             raise TransferError(f"cannot import {path}: it is larger than {LARGEST_FILE >> 20} MiB")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise TransferError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,36 @@ async def test_no_file_is_overwritten(store: Store, workshop: Path, command: str
         await stage.slash(f"{command.split(maxsplit=1)[0]} nowhere/new.md")
         await stage.hears_of("here is no folder")
         assert (folder(), written("here.md")) == (["here.md"], "mine")
+
+
+@pytest.mark.parametrize("command", ["export", "save-code", "import"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("~nosuchuser/x.md", "leads nowhere"), ("n" * 300 + ".md", "File name too long"), ("locked/x.md", "denied")],
+)
+async def test_a_name_that_no_file_can_have_is_explained(
+    store: Store, monkeypatch: pytest.MonkeyPatch, command: str, name: str, said: str
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    async with staged(store) as stage:
+        await stage.ask("How?", CODE)
+        if "locked" in name:  # by hand: whoever is root may read everything
+            monkeypatch.setattr(Path, "exists", refuse)
+            monkeypatch.setattr("localqwen.chats.export.read_ordinary", refuse)
+        await stage.slash(f"{command} {name}")
+        await stage.hears_of(said)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "pipe"])
+async def test_what_has_no_end_is_not_imported(store: Store, workshop: Path, device: str) -> None:
+    os.mkfifo(workshop / "pipe")
+    async with staged(store) as stage:
+        await stage.slash(f"import {device}")
+        await stage.hears_of("it is no ordinary file")
+        assert store.chats() == []
 
 
 async def test_what_cannot_be_imported_is_explained(store: Store, workshop: Path) -> None:
