@@ -21,6 +21,13 @@ AMBIGUOUS_KEYS = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "ctr
 _KEY_NAME = re.compile(r"[a-z0-9_+\[]+")
 
 
+# What ``send`` means for the composer's keys.
+_SENDING: dict[str, dict[str, str]] = {
+    "enter": {},
+    "alt+enter": {"composer.send": "alt+enter", "composer.newline": "enter,shift+enter,ctrl+j"},
+}
+
+
 def _setting(
     table: str,
     default: Value,
@@ -57,9 +64,7 @@ class Settings:
         "sampling", None, "Only the likeliest tokens that add up to it.", low=0.001, high=1.0
     )
     top_k: int | None = _setting("sampling", None, "Only so many of the likeliest tokens; 0 is all.", low=0)
-    min_p: float | None = _setting(
-        "sampling", None, "Only tokens that are so likely, compared with the likeliest.", low=0.0, high=1.0
-    )
+    min_p: float | None = _setting("sampling", None, "Only tokens so likely, beside the likeliest.", low=0.0, high=1.0)
     repetition_penalty: float | None = _setting(
         "sampling", None, "Above 1, what was said comes less often.", low=0.01, high=10.0
     )
@@ -76,18 +81,37 @@ class Settings:
     @property
     def sampling(self) -> SamplingParams:
         """The defaults of answers; ``None`` is the model's own."""
-        names = [option.name for option in options() if option.metadata["table"] == "sampling"]
-        return SamplingParams(**{name: getattr(self, name) for name in names})
+        return SamplingParams(**{option.name: getattr(self, option.name) for option in sampling_options()})
 
     @property
     def keymap(self) -> dict[str, str]:
-        """Keys by command, as Textual's ``set_keymap`` takes them."""
-        return dict(self.keys)
+        """Keys by command, as Textual's ``set_keymap`` takes them; nobody has looked yet whether there are such."""
+        return {**_SENDING[self.send], **dict(self.keys)}
 
 
 def options() -> list[Field[Any]]:
     """Every single setting in the order of the file; the table of keys is none."""
     return [one for one in fields(Settings) if one.name != KEYS]
+
+
+def sampling_options() -> list[Field[Any]]:
+    """Those that each conversation can have for itself, too; they are named as in :class:`SamplingParams`."""
+    return [one for one in options() if one.metadata["table"] == "sampling"]
+
+
+def typed(option: Field[Any], text: str) -> Value:
+    """What was typed, as the setting's kind; left as text where it is none, which :func:`check` then says."""
+    kind = str(option.type)
+    if option.default is None and not text:
+        return None
+    try:
+        if kind.startswith("int"):
+            return int(text)
+        if kind.startswith("float"):
+            return float(text)
+    except ValueError:
+        pass
+    return text
 
 
 def read(path: Path) -> tuple[Settings, list[str]]:

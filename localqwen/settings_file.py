@@ -73,9 +73,9 @@ def updated(text: str, settings: Settings) -> str:
                 table[option.name] = value
         elif value != option.default:
             _table(document, option.metadata["table"]).add(option.name, value)
-    if settings.keymap != old.keymap:
-        keys = _table(document, KEYS)
-        for command in [command for command in keys if command not in settings.keymap]:
+    if dict(settings.keys) != dict(old.keys):
+        keys, wanted = _table(document, KEYS), dict(settings.keys)
+        for command in [command for command in keys if command not in wanted]:
             keys.remove(command)
         for command, key in settings.keys:
             keys[command] = key

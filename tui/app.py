@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -22,8 +25,10 @@ from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend, Connection
 from tui.commands import COMMANDS, key_label
+from tui.keymap import label, resolved
+from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
-from tui.sanitize import safe_line, without_controls
+from tui.sanitize import safe, safe_line, without_controls
 from tui.screens.chat import ChatScreen
 from tui.theme import THEMES, first_theme, has_no_color
 
@@ -38,6 +43,8 @@ class ChatApp(App[None]):
     TITLE = "localqwen"
     CSS_PATH = "localqwen.tcss"
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (64, "-roomy")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (18, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         # Also where a dialog is open.
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
@@ -52,17 +59,25 @@ class ChatApp(App[None]):
         settings: Settings | None = None,
         settings_path: Path | None = None,
         complaints: Sequence[str] = (),
+        log: Path | None = None,
     ) -> None:
-        """``complaints`` are sentences about the settings file; without ``settings_path`` nothing is written to it."""
+        """``complaints`` are sentences about the settings file; without ``settings_path`` nothing is written to it.
+
+        With a ``log``, a mistake in the app itself is noted there and told in a sentence, and the chat goes on; without
+        one it ends the app, as tests want it.
+        """
         super().__init__(ansi_color=True if has_no_color(os.environ) else None)
         self.settings = settings or Settings()
         self._settings_path = settings_path
+        self._keeping = asyncio.Lock()
+        self._broken: BaseException | None = None
         self._complaints = complaints
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = first_theme(self.settings.theme, self.available_themes, os.environ)
         if not self.settings.animations:
             self.animation_level = "none"
+        self._net = Net(log) if log is not None else None
         self.backend = Backend(connection)
         self.backend.spawn = partial(self.run_worker, group="backend", exclusive=True)
         self.chat = ChatScreen(store, self.backend, params or SamplingParams(), lambda: self.settings, self._set_theme)
@@ -79,10 +94,11 @@ class ChatApp(App[None]):
 
     def on_mount(self) -> None:
         """Paint first; the model starts in a worker."""
-        self.set_keymap(self.settings.keymap)
+        keymap, wrong = resolved(self.settings)
+        self.set_keymap(keymap)
         self.backend.on_change = self.chat.backend_changed
         self.call_after_refresh(self._painted)
-        for complaint in self._complaints:
+        for complaint in (*self._complaints, *wrong):
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
 
     def _painted(self) -> None:
@@ -99,7 +115,7 @@ class ChatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (Ctrl+P) offers: every command of the table."""
-        keymap = self.settings.keymap
+        keymap, _ = resolved(self.settings)
         for command in COMMANDS:
             if command.in_palette:
                 keys = key_label(keymap.get(command.id, command.keys))
@@ -112,16 +128,21 @@ class ChatApp(App[None]):
     def _set_theme(self, name: str) -> None:
         self.theme = name
         self.settings = replace(self.settings, theme=name)
-        if self._settings_path is not None:
-            self.run_worker(partial(self._keep, self.settings, self._settings_path), thread=True, group="settings")
+        self.run_worker(self._keep_theme(), group="settings")
 
-    def _keep(self, settings: Settings, path: Path) -> None:
+    async def _keep_theme(self) -> None:
+        try:
+            await self._keep(self.settings)
+        except LocalqwenError as error:
+            self.notify(safe_line(str(error)), severity="warning", timeout=8, markup=False)
+
+    async def _keep(self, settings: Settings) -> None:
+        """Write settings to the file, in the order in which they were made."""
         from localqwen.settings_file import save
 
-        try:
-            save(path, settings)
-        except LocalqwenError as error:
-            self.call_from_thread(self.notify, safe_line(str(error)), severity="warning", timeout=8, markup=False)
+        if self._settings_path is not None:
+            async with self._keeping:
+                await asyncio.to_thread(save, self._settings_path, settings)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy ``text`` less its controls, by the best way that there is, and say which one it was."""
@@ -145,13 +166,71 @@ class ChatApp(App[None]):
     async def _change_settings(self) -> None:
         from tui.screens.settings import SettingsScreen
 
-        changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path))
+        changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path, self._keep))
         if changed is not None:
             self.settings = changed
-            self.theme = changed.theme if changed.theme in self.available_themes else self.theme
-            self.set_keymap(changed.keymap)
+            # Without colours, what is shown is not what is chosen.
+            if changed.theme in self.available_themes and not has_no_color(os.environ):
+                self.theme = changed.theme
+            self.set_keymap(resolved(changed)[0])
+            self.chat.desk.refresh()
+
+    def run_sturdily(self) -> None:
+        """Run, and go on after mistakes of our own."""
+        let_go = keep_pumps_alive(self.caught)
+        try:
+            self.run()
+        finally:
+            let_go()
+
+    def caught(self, error: Exception) -> bool:
+        """Tell of a mistake, and whether the app goes on."""
+        if self._net is None or not self.is_running or not self._net.holds():
+            return False
+        what = cause(error)
+        trace = trace_of(what)
+        threading.Thread(target=self._net.note, args=(trace,), daemon=True).start()
+        sentence = (
+            f"Something went wrong in localqwen itself ({type(what).__name__}). The conversation is kept; try again, "
+            f"and if it comes back, report what is in {self._net.log}."
+        )
+        self.notify(safe_line(sentence), severity="error", timeout=20, markup=False)
+        return True
+
+    # Textual has no public hook for what fails in a worker, a timer or a callback: App._handle_exception() and
+    # _fatal_error() are private, and the first always ends the app.
+    def _handle_exception(self, error: Exception) -> None:
+        if not self.caught(error):
+            self._broken = cause(error)
+            super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """End with a traceback on the terminal. Textual's own shows variables, and so an API key."""
+        broken = self._broken
+        if broken is None:
+            super()._fatal_error()
+            return
+        trace, where = trace_of(broken), ""
+        if self._net is not None:
+            self._net.note(trace)
+            where = f" The traceback is in {self._net.log} too."
+        sentence = f"localqwen: something went wrong in localqwen itself; the conversation is kept.{where}"
+        self.panic(Text(f"{safe(trace)}\n{safe_line(sentence)}"))
 
     async def action_quit(self) -> None:
-        """End without a question and without a loss; a draft that cannot be kept wants to be given up twice."""
-        if await self.chat.shut_down():
+        """End without a loss; where something would be lost, a person has to want it twice."""
+        from tui.screens.forget import ForgetScreen
+        from tui.screens.form import Form
+
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Form) and not screen.may_leave(label(self.settings, "quit")):
+                return
+        if self.chat.desk.would_forget and not isinstance(self.screen, ForgetScreen):
+            self.push_screen(ForgetScreen(), self._quit_if)
+        else:
+            await self._quit_if(True)
+
+    async def _quit_if(self, certain: bool | None) -> None:
+        # A draft that cannot be kept wants to be given up twice.
+        if certain and await self.chat.shut_down():
             self.exit()

@@ -116,6 +116,10 @@ class Backend:
             failed = Failed(living.result())
         except LocalqwenError as error:
             failed = Failed(str(error))
+        except Exception as error:
+            # Whoever waits for the model must not wait for ever; the next message tries again.
+            self._set(Failed(f"The connection broke unexpectedly ({type(error).__name__})."))
+            raise
         self._set(failed)
 
     def cancel(self) -> bool:

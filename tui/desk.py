@@ -23,6 +23,7 @@ from tui.attachments import Outgoing
 from tui.backend import Backend
 from tui.budget import Budget
 from tui.display import Display
+from tui.keymap import label
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
 from tui.widgets.find_bar import FindBar
@@ -59,6 +60,10 @@ class Desk(Display):
         self._given_up: Outgoing | None = None
         self._budget = Budget(backend)
         super().__init__(screen, backend, Turns(backend, self.params_of), self.blank())
+
+    def key(self, name: str) -> str:
+        """See :class:`Display`."""
+        return label(self.settings(), name)
 
     def run(self, work: Callable[[], Coroutine[None, None, Any]], group: str, *, exclusive: bool = False) -> None:
         """Do something in the background of the screen; ``exclusive`` ends what the group does already."""
@@ -127,8 +132,33 @@ class Desk(Display):
         super().show_path()
         self.count_tokens()
 
+    @property
+    def would_forget(self) -> bool:
+        """Whether the open conversation is gone when it is left, with what has been said in it.
+
+        With ``--temporary`` it is in the list still, and nobody has asked for more.
+        """
+        conversation = self.conversation
+        return conversation.store is not self.store and bool(conversation.path)
+
+    async def forgetting(self, then: Callable[[], Awaitable[object]]) -> None:
+        """Do what leaves the open conversation; where that destroys it, ask before, in the background."""
+        from tui.screens.forget import ForgetScreen
+
+        async def ask() -> None:
+            if await self.screen.app.push_screen_wait(ForgetScreen()):
+                await then()
+
+        if self.would_forget:
+            self.run(ask, "dialogs")
+        else:
+            await then()
+
     async def open(self, chat_id: int, message_id: int | None = None) -> None:
         """Lay a stored conversation open, at one of its messages if one is named."""
+        await self.forgetting(partial(self._open, chat_id, message_id))
+
+    async def _open(self, chat_id: int, message_id: int | None) -> None:
         chat = self.conversation.chat
         if chat is None or chat.id != chat_id or self.is_temporary:
             try:

@@ -128,6 +128,10 @@ class Display:
             self._status_at = now
             self.refresh()
 
+    def key(self, name: str) -> str:
+        """The key of a name, as a person reads it."""
+        raise NotImplementedError
+
     def refresh(self) -> None:
         """The title, the status line, what Enter and Esc do."""
         conversation, backend = self.conversation, self.backend
@@ -146,7 +150,9 @@ class Display:
             memory=backend.memory,
         )
         composer, waiting = self.composer, len(conversation.queue)
-        hint = "Esc stops, Enter queues" if self.turns.is_under_way(conversation) else "Enter sends"
+        send = self.key("composer.send")
+        under_way = self.turns.is_under_way(conversation)
+        hint = f"{self.key('answer.stop')} stops, {send} queues" if under_way else f"{send} sends"
         hint += f" · {waiting} queued" if waiting else ""
         if composer.border_subtitle != hint:
             composer.border_subtitle = hint

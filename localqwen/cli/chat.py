@@ -110,8 +110,9 @@ def _chat_on_a_screen(store: Store, connection: Connection, chosen: Settings, co
         settings=chosen,
         settings_path=paths.settings_path(),
         complaints=complaints,
+        log=paths.log_dir() / "chat.log",
     )
-    app.run()
+    app.run_sturdily()
     if app.return_code:
         raise SystemExit(app.return_code)
 

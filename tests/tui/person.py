@@ -95,7 +95,7 @@ class Person:
     async def rests(self) -> None:
         """Wait until no answer is on its way here."""
         turns = self.app.chat.desk.turns
-        await self.until(lambda: not turns.is_under_way(self.open) and self.hint.startswith("Enter sends"))
+        await self.until(lambda: not turns.is_under_way(self.open) and " sends" in self.hint)
 
     async def is_back(self) -> None:
         """Wait until no dialog is open."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from textual.widgets import Select
 
+from localqwen import paths
 from localqwen.chats.store import Store
 from localqwen.settings import Settings, read
+from localqwen.settings_file import save
 from tests.tui.stage import Stage, staged, written
 from tui.screens.help import HelpScreen
+from tui.screens.line import LineScreen
 from tui.screens.settings import SettingsScreen
 
 
@@ -113,6 +117,90 @@ async def test_the_themes_go_round_and_the_last_one_is_kept(store: Store, path: 
 async def test_a_complaint_about_the_file_is_told(store: Store) -> None:
     async with staged(store, complaints=["settings.toml, line 3: there is no table [colours]."]) as stage:
         await stage.sees("there is no table [colours]")
+
+
+async def test_enter_breaks_the_line_where_alt_enter_sends(store: Store) -> None:
+    async with staged(store, settings=Settings(send="alt+enter")) as stage:
+        await stage.until(lambda: stage.hint == "Alt+Enter sends")
+        await stage.write("one")
+        await stage.press("enter")
+        await stage.write("two")
+        await stage.press("alt+enter")
+        await stage.until(lambda: stage.client.asked)
+        assert stage.client.asked[0][-1]["content"] == "one\ntwo"
+        await stage.until(lambda: stage.hint == "Esc stops, Alt+Enter queues")
+
+
+async def test_the_border_names_the_keys_of_the_file_and_a_command_without_a_key_gets_one(store: Store) -> None:
+    keys = (("composer.send", "f6"), ("answer.stop", "f10"), ("chat.rename", "f12"))
+    async with staged(store, settings=Settings(keys=keys)) as stage:
+        await stage.until(lambda: stage.hint == "F6 sends")
+        stage.composer.insert("A bird?")
+        await stage.press("f6")
+        await stage.until(lambda: stage.hint == "F10 stops, F6 queues")
+        stage.client.answer("The penguin.")
+        await stage.until(lambda: stage.hint == "F6 sends")
+        await stage.press("f12")
+        await stage.opens(LineScreen)
+
+
+async def test_a_line_of_keys_that_cannot_count_is_named_and_its_default_does(store: Store) -> None:
+    async with staged(store, settings=Settings(keys=(("help", "escape"),))) as stage:
+        await stage.hears_of('[keys] "help" = "escape": Esc is the key of')
+        await stage.press("f1")
+        await stage.opens(HelpScreen)
+
+
+async def test_without_colours_the_theme_of_the_file_stays(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    write(path, '[view]\ntheme = "nord"\n')
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        await changed(stage)
+        await stage.fill("#setting-seed", "5")
+        await saved(stage)
+        assert (read(path)[0].theme, read(path)[0].seed) == ("nord", 5)
+        assert stage.app.theme == "ansi-dark"
+
+
+async def test_without_a_file_nothing_is_written(store: Store) -> None:
+    async with staged(store, settings=Settings()) as stage:
+        await stage.press("f8")
+        await stage.opens(SettingsScreen)
+        await stage.sees("until you quit")
+        await stage.fill("#setting-seed", "5")
+        await saved(stage)
+        assert stage.app.settings.seed == 5
+    assert not paths.settings_path().exists()
+
+
+async def test_the_last_of_many_themes_is_the_one_in_the_file(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_slowly = iter([0.2, 0.0, 0.0])
+
+    def slow(to: Path, settings: Settings) -> None:
+        time.sleep(next(written_slowly))
+        save(to, settings)
+
+    monkeypatch.setattr("localqwen.settings_file.save", slow)
+    async with staged(store, settings=Settings(), settings_path=path) as stage:
+        await stage.press("ctrl+t", "ctrl+t", "ctrl+t")
+        last = stage.app.theme
+        await stage.press("ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+    assert read(path)[0].theme == last
+
+
+async def test_a_long_text_is_lost_by_no_single_key(store: Store, path: Path) -> None:
+    async with staged(store, settings_path=path) as stage:
+        await changed(stage)
+        await stage.fill("#setting-system_prompt", "A long one.")
+        await stage.press("escape")
+        await stage.sees("again gives the changes up")
+        await stage.press("escape")
+        await stage.is_back()
 
 
 async def test_a_preview_of_a_theme_is_taken_back(store: Store, path: Path) -> None:

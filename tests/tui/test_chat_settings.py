@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Select
+from textual.widgets import Button, Select, TextArea
 
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
@@ -62,19 +62,68 @@ async def test_a_preset_is_kept_taken_and_forgotten(store: Store) -> None:
         await opened(stage)
         stage.app.screen.query_one("#preset", Select).value = store.presets()[0].id
         await stage.pilot.click("#forget-preset")
+        await stage.sees("Press Forget again")
+        await stage.until(lambda: not stage.app.screen.query(Button).filter(".-active"))
+        assert store.presets()
+        await stage.pilot.click("#forget-preset")
         await stage.until(lambda: store.presets() == [])
 
 
+async def test_a_preset_is_changed_by_keeping_it_twice_under_its_name(store: Store) -> None:
+    store.add_preset("Pirate", "Arr.", SamplingParams(seed=1))
+    async with staged(store) as stage:
+        await opened(stage)
+        await stage.fill("#system", "Arr, arr.")
+        await stage.fill("#preset-name", "Pirate")
+        await stage.pilot.click("#keep-preset")
+        await stage.sees("press Keep again to change it")
+        await stage.until(lambda: not stage.app.screen.query(Button).filter(".-active"))
+        assert [one.system for one in store.presets()] == ["Arr."]
+        await stage.pilot.click("#keep-preset")
+        await stage.until(lambda: [(one.system, one.params.seed) for one in store.presets()] == [("Arr, arr.", None)])
+        await stage.press("escape")  # it is kept, so nothing is lost
+        await stage.is_back()
+
+
+async def test_what_is_typed_is_lost_by_no_single_key(store: Store) -> None:
+    store.add_preset("Pirate", "Arr.", SamplingParams())
+    async with staged(store) as stage:
+        await opened(stage)
+        await stage.write("Mine.")  # the first field has the focus
+        assert stage.app.screen.query_one("#system", TextArea).text == "Mine."
+        for _ in range(2):
+            await stage.sees("Mine.")
+            stage.app.screen.query_one("#preset", Select).value = store.presets()[0].id
+            await stage.pilot.pause()
+        await stage.sees("Arr.")
+        await stage.write("!")
+        await stage.press("ctrl+q")
+        await stage.sees("Ctrl+Q again gives the changes up")
+        assert stage.app.is_running
+        await stage.press("ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+
+
 @pytest.mark.parametrize(
-    ("field", "text", "said"), [("temperature", "hot", "must be a number"), ("seed", "1.5", "whole")]
+    ("field", "text", "said"),
+    [
+        ("temperature", "hot", "must be a number from 0 to 2"),
+        ("temperature", "nan", "must be a number from 0 to 2"),
+        ("temperature", "inf", "must be a number from 0 to 2"),
+        ("top_p", "-inf", "must be a number from 0.001 to 1"),
+        ("max_tokens", "0", "from 1"),
+        ("seed", "1.5", "whole"),
+    ],
 )
-async def test_what_is_no_number_is_said_and_nothing_taken(store: Store, field: str, text: str, said: str) -> None:
+async def test_what_cannot_be_used_is_said_and_nothing_taken(store: Store, field: str, text: str, said: str) -> None:
     async with staged(store) as stage:
         await opened(stage)
         await stage.fill(f"#param-{field}", text)
         await stage.press("ctrl+s")
         await stage.sees(said)
         assert isinstance(stage.app.screen, ChatSettingsScreen)
+        await stage.press("escape")
+        await stage.sees("again gives the changes up")
         await stage.press("escape")
         await stage.is_back()
         assert stage.open.params == SamplingParams()

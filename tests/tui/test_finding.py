@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
+from localqwen.chats.query import Hit
 from localqwen.chats.store import Store
 from tests.tui.stage import Stage, staged
 from tui.screens.search import SearchScreen
@@ -63,6 +68,28 @@ async def test_a_hit_is_opened_at_its_message_in_a_long_conversation(store: Stor
         await search_for(stage, "swim")
         await stage.sees("1 found", "They swim.")
         await stage.press("enter")
+        await stage.is_back()
+        await stage.until(lambda: "They swim." in stage.marked)
+
+
+async def test_enter_right_behind_the_words_opens_the_hit_once_it_is_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(store) as stage:
+        await stage.ask("First of all, penguins", "They swim.")
+        await stage.press("ctrl+n")
+        await stage.misses("They swim.")
+        found, search = threading.Event(), store.search
+
+        def slow(text: str, limit: int) -> list[Hit]:
+            found.wait(10)
+            return search(text, limit)
+
+        monkeypatch.setattr(store, "search", slow)
+        await search_for(stage, "swim")
+        await stage.press("enter")
+        assert isinstance(stage.app.screen, SearchScreen)
+        found.set()
         await stage.is_back()
         await stage.until(lambda: "They swim." in stage.marked)
 

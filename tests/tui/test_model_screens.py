@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, TextArea
 
 from localqwen.settings import Settings, read
+from localqwen.settings_file import save
 from tests.tui.fakes import GB, FakeSource
 from tests.tui.test_sanitize import is_harmless
 from tui.model_list import ModelRow
@@ -160,7 +161,11 @@ async def test_a_server_that_lists_nothing_says_why() -> None:
 async def settings(pilot: Pilot[None], now: Settings, path: Path) -> None:
     app = pilot.app
     assert isinstance(app, Host)
-    app.open(SettingsScreen(now, path))
+
+    async def keep(settings: Settings) -> None:
+        await asyncio.to_thread(save, path, settings)
+
+    app.open(SettingsScreen(now, path, keep))
     await shown(pilot, "Settings", "Ctrl+S saves")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -44,14 +45,15 @@ class ConversationCommands:
 
     async def new(self, _: str) -> None:
         """An empty conversation; the open one goes on by itself."""
-        if await self._desk.trying(self._desk.leave()):
-            self._desk.show(self._desk.blank())
-            self._desk.composer.focus()
+        await self._desk.forgetting(partial(self._begin, temporary=False))
 
     async def temporary(self, _: str) -> None:
         """One that lives in memory only."""
+        await self._desk.forgetting(partial(self._begin, temporary=True))
+
+    async def _begin(self, *, temporary: bool) -> None:
         if await self._desk.trying(self._desk.leave()):
-            self._desk.show(self._desk.blank(temporary=True))
+            self._desk.show(self._desk.blank(temporary=temporary))
             self._desk.composer.focus()
 
     def list(self, _: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tui.desk import Desk
 from tui.handlers.conversations import Handler
+from tui.keymap import resolved
 from tui.sanitize import SafeText, safe_line
 from tui.theme import THEMES
 
@@ -78,4 +79,4 @@ class MachineCommands:
         """Commands and keys."""
         from tui.screens.help import HelpScreen
 
-        self._desk.screen.app.push_screen(HelpScreen(self._desk.settings().keymap))
+        self._desk.screen.app.push_screen(HelpScreen(resolved(self._desk.settings())[0]))

@@ -43,9 +43,11 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#composer-text"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(command.keys, f"command('{command.id}')", command.title, id=command.id, show=False)
+        # A keymap only changes keys that are there: what has none by default gets one that no terminal sends.
+        Binding(
+            command.keys or f"none+{command.id}", f"command('{command.id}')", command.title, id=command.id, show=False
+        )
         for command in COMMANDS
-        if command.keys
     ]
 
     def __init__(
@@ -211,7 +213,7 @@ class ChatScreen(Screen[None]):
         if not await self.desk.may_end():
             return False
         self.desk.turns.stop_all()
-        keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts"}]
+        keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts", "settings"}]
         if keeping:
             with suppress(TimeoutError, WorkerFailed):
                 async with asyncio.timeout(SHUT_DOWN_SECONDS):

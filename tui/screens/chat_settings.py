@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,27 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.params import SamplingParams
+from localqwen.settings import check, sampling_options, typed
 from tui.sanitize import SafeText, safe, safe_line
+from tui.screens.form import Form
 from tui.widgets.fields import LineField, TextField
-
-# Name, what it does, and how it is read.
-FIELDS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("temperature", "0 always takes the likeliest token", float),
-    ("top_p", "only the likeliest tokens that add up to it", float),
-    ("top_k", "only so many of the likeliest tokens", int),
-    ("min_p", "only tokens so likely, beside the likeliest", float),
-    ("repetition_penalty", "above 1, what was said comes less often", float),
-    ("frequency_penalty", "the same, growing with each time", float),
-    ("presence_penalty", "the same, once", float),
-    ("seed", "the same seed, the same answer", int),
-    ("max_tokens", "the longest answer", int),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +29,24 @@ class ChatSettings:
     params: SamplingParams
 
 
-def read_params(texts: dict[str, str], base: SamplingParams) -> tuple[SamplingParams, str | None]:
-    """Parameters from what was typed, and a sentence about the first that is no number."""
+def read_params(texts: Mapping[str, str], base: SamplingParams) -> tuple[SamplingParams, str | None]:
+    """Parameters from what was typed, and a sentence about the first that cannot be used."""
     values: dict[str, Any] = {}
-    for name, _, kind in FIELDS:
-        text = texts[name].strip()
-        try:
-            values[name] = kind(text) if text else None
-        except ValueError:
-            whole = "whole " if kind is int else ""
-            return base, f"{name.replace('_', ' ')} must be a {whole}number, or empty for the default."
+    for option in sampling_options():
+        value = typed(option, texts[option.name].strip())
+        if value is not None and (problem := check(option, value)) is not None:
+            return base, f"{option.name.replace('_', ' ')} {problem}, or empty for the default."
+        values[option.name] = value
     return replace(base, **values), None
 
 
-class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
+class ChatSettingsScreen(Form[ChatSettings]):
     """A form; Ctrl+S takes it, Esc leaves everything as it was."""
 
+    AUTO_FOCUS = "#system"
+
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Cancel", show=False),
-        Binding("ctrl+s", "accept", "Accept", id="chat_settings.accept", show=False, priority=True),
+        Binding("ctrl+s", "accept", "Accept", id="dialog.accept", show=False, priority=True),
     ]
 
     def __init__(self, store: Store, settings: ChatSettings, defaults: SamplingParams) -> None:
@@ -69,72 +56,126 @@ class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
         self._settings = settings
         self._defaults = defaults
         self._presets: list[Preset] = []
+        self._filled: tuple[object, ...] | None = None
+        self._asked: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The system prompt, the numbers, the presets."""
         with Vertical(classes="dialog wide"):
             yield Static("This conversation", classes="dialog-title")
-            with VerticalScroll(id="chat-settings"):
+            with VerticalScroll(id="chat-settings", can_focus=False):
                 yield Label("System prompt: what the model is told before everything else")
                 yield TextField(
-                    safe(self._settings.system), id="system", soft_wrap=True, show_line_numbers=False, compact=True
+                    safe(self._settings.system),
+                    id="system",
+                    soft_wrap=True,
+                    show_line_numbers=False,
+                    tab_behavior="focus",
+                    compact=True,
                 )
-                for name, what, _ in FIELDS:
+                for option in sampling_options():
                     with Horizontal(classes="row"):
-                        yield Label(name.replace("_", " "), classes="name")
-                        default = getattr(self._defaults, name)
+                        yield Label(option.name.replace("_", " "), classes="name")
+                        default = getattr(self._defaults, option.name)
                         yield LineField(
-                            _shown(getattr(self._settings.params, name)),
+                            _shown(getattr(self._settings.params, option.name)),
                             placeholder="the model's own" if default is None else _shown(default),
-                            id=f"param-{name}",
+                            id=f"param-{option.name}",
                             compact=True,
                         )
-                        yield Label(what, classes="what")
+                        yield Label(option.metadata["doc"], classes="what", markup=False)
                 with Horizontal(classes="row"):
                     yield Label("preset", classes="name")
                     yield Select([], prompt="take one", id="preset", compact=True)
                     yield LineField(placeholder="name for a new one", id="preset-name", compact=True)
                     yield Button("Keep", id="keep-preset", compact=True)
                     yield Button("Forget", id="forget-preset", compact=True)
-            yield Static("Ctrl+S takes it, Esc cancels", id="chat-settings-hint", classes="dialog-hint", markup=False)
+            keys = f"{self.key('dialog.accept')} takes it, {self.key('dialog.cancel')} cancels"
+            yield Static(keys, id="chat-settings-hint", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
         """List the presets."""
         self._list_presets()
 
+    def state(self) -> tuple[object, ...]:
+        """See :class:`Form`."""
+        return (self.query_one("#system", TextArea).text, *self._texts().values())
+
+    def say(self, sentence: SafeText) -> None:
+        """See :class:`Form`."""
+        self.query_one("#chat-settings-hint", Static).update(sentence)
+
     def on_select_changed(self, event: Select.Changed) -> None:
         """Fill the form from a preset."""
         event.stop()
         preset = next((one for one in self._presets if one.id == event.value), None)
-        if preset is not None:
-            self.query_one("#system", TextArea).load_text(safe(preset.system))
-            for name, _, _ in FIELDS:
-                self.query_one(f"#param-{name}", Input).value = _shown(getattr(preset.params, name))
+        if preset is None:
+            return
+        now = self.state()
+        question = f"What is typed would be replaced: choose {preset.name} again to do that."
+        if now not in (self._first, self._filled) and not self._is_certain(("take", preset.id, now), question):
+            event.select.clear()
+            return
+        self.query_one("#system", TextArea).load_text(safe(preset.system))
+        for option in sampling_options():
+            self.query_one(f"#param-{option.name}", Input).value = _shown(getattr(preset.params, option.name))
+        self.query_one("#preset-name", Input).value = safe_line(preset.name)
+        self._filled = self.state()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Keep what is in the form under a name, or forget the chosen preset."""
         event.stop()
-        chosen = self.query_one("#preset", Select).value
         try:
             if event.button.id == "forget-preset":
-                if isinstance(chosen, int):
-                    self._store.remove_preset(chosen)
+                self._forget()
             elif (found := self._read()) is not None:
-                self._store.add_preset(self.query_one("#preset-name", Input).value, found.system, found.params)
+                self._keep(" ".join(self.query_one("#preset-name", Input).value.split()), found)
         except ChatStoreError as error:
-            self._say(safe_line(str(error)))
+            self.say(safe_line(str(error)))
+
+    def _forget(self) -> None:
+        chosen = self.query_one("#preset", Select).value
+        preset = next((one for one in self._presets if one.id == chosen), None)
+        if preset is None:
+            self.say(SafeText("Choose the preset that is to be forgotten first."))
+        elif self._is_certain(("forget", preset.id), f"Forget {preset.name} for good? Press Forget again."):
+            self._store.remove_preset(preset.id)
+            self.say(safe_line(f"The preset {preset.name} is forgotten."))
+            self._list_presets()
+
+    def _keep(self, name: str, found: ChatSettings) -> None:
+        old = next((one for one in self._store.presets() if one.name == name), None)
+        if old is None:
+            self._store.add_preset(name, found.system, found.params)
+        elif self._is_certain(("keep", old.id, found), f"There is a preset {name}: press Keep again to change it."):
+            self._store.change_preset(replace(old, system=found.system, params=found.params))
+        else:
+            return
+        self.say(safe_line(f"The preset {name} is kept."))
         self._list_presets()
+        self.is_kept()
+
+    def _is_certain(self, what: tuple[object, ...], question: str) -> bool:
+        """Whether the same was asked for just before; else ask."""
+        if self._asked == what:
+            self._asked = None
+            return True
+        self._asked = what
+        self.say(safe_line(question))
+        return False
 
     def action_accept(self) -> None:
         """Give what is in the form, if it can be read."""
         if (found := self._read()) is not None:
             self.dismiss(found)
 
+    def _texts(self) -> dict[str, str]:
+        return {option.name: self.query_one(f"#param-{option.name}", Input).value for option in sampling_options()}
+
     def _read(self) -> ChatSettings | None:
-        texts = {name: self.query_one(f"#param-{name}", Input).value for name, _, _ in FIELDS}
-        params, problem = read_params(texts, self._settings.params)
+        params, problem = read_params(self._texts(), self._settings.params)
         if problem is not None:
-            self._say(safe_line(problem))
+            self.say(safe_line(problem))
             return None
         return ChatSettings(self.query_one("#system", TextArea).text, params)
 
@@ -142,11 +183,8 @@ class ChatSettingsScreen(ModalScreen[ChatSettings | None]):
         try:
             self._presets = self._store.presets()
         except ChatStoreError as error:
-            self._say(safe_line(str(error)))
+            self.say(safe_line(str(error)))
         self.query_one("#preset", Select).set_options((Content(safe_line(one.name)), one.id) for one in self._presets)
-
-    def _say(self, sentence: SafeText) -> None:
-        self.query_one("#chat-settings-hint", Static).update(sentence)
 
 
 def _shown(value: object) -> SafeText:

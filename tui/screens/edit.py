@@ -7,20 +7,19 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from tui.sanitize import SafeText
+from tui.screens.form import Form
 from tui.widgets.fields import TextField
 
 
-class EditScreen(ModalScreen[str | None]):
+class EditScreen(Form[str]):
     """A text in a box; Ctrl+S takes it, Esc leaves everything as it was."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", show=False),
         # Not Enter, which breaks lines here; Ctrl+Enter is unknown to many terminals.
-        Binding("ctrl+s,ctrl+enter", "accept", "Accept", id="edit.accept", show=False, priority=True),
+        Binding("ctrl+s,ctrl+enter", "accept", "Accept", id="dialog.accept", show=False, priority=True),
     ]
 
     def __init__(self, title: SafeText, text: SafeText, hint: SafeText) -> None:
@@ -28,7 +27,6 @@ class EditScreen(ModalScreen[str | None]):
         self._title = title
         self._text = text
         self._hint = hint
-        self._asked = False
 
     def compose(self) -> ComposeResult:
         """A title, the text, what the keys do."""
@@ -46,10 +44,10 @@ class EditScreen(ModalScreen[str | None]):
         """Give the new text."""
         self.dismiss(self.query_one(TextArea).text)
 
-    def action_cancel(self) -> None:
-        """Give nothing; a text that was changed is given up at the second Esc only."""
-        if self.query_one(TextArea).text == self._text or self._asked:
-            self.dismiss(None)
-            return
-        self._asked = True
-        self.query_one("#edit-hint", Static).update("The text has been changed: Esc again gives the changes up.")
+    def state(self) -> tuple[object, ...]:
+        """See :class:`Form`."""
+        return (self.query_one(TextArea).text,)
+
+    def say(self, sentence: SafeText) -> None:
+        """See :class:`Form`."""
+        self.query_one("#edit-hint", Static).update(sentence)

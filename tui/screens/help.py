@@ -14,19 +14,20 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import GROUPS, key_label
+from tui.keymap import DEFAULTS
 
 # Cells for the border, the padding and the scroll bar around the list.
 FRAME = 10
 SMALLEST_COLUMN = 24
 
-# What the composer and the transcript do with keys by themselves.
+# What the composer and the transcript do with keys by themselves: a key's name in the settings, or the keys.
 WRITING: tuple[tuple[str, str], ...] = (
-    ("Enter", "send the message, or queue it behind the answer"),
-    ("Shift+Enter, Alt+Enter, Ctrl+J", "break the line"),
+    ("composer.send", "send the message, or queue it behind the answer"),
+    ("composer.newline", "break the line"),
     ("↑ ↓ at the edge of the text", "messages that you sent before"),
     ("/", "a command, by its name below"),
     ("@", "attach a text file"),
-    ("Ctrl+G", "write in $EDITOR"),
+    ("composer.editor", "write in $EDITOR"),
     ("Tab", "go to the conversation and back"),
     ("r, p, Delete, u in the list", "rename, pin, delete, undo"),
     ("j k, [ ], { } in the text", "mark a block, code, a message; c copies it"),
@@ -37,7 +38,10 @@ WRITING: tuple[tuple[str, str], ...] = (
 class HelpScreen(ModalScreen[None]):
     """A list of keys and commands over the chat."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,enter,q", "dismiss", "Close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Close", id="dialog.cancel", show=False),
+        Binding("f1,enter,q", "dismiss", "Close", show=False),
+    ]
 
     def __init__(self, keymap: Mapping[str, str]) -> None:
         """``keymap`` are the keys that the settings file gives to commands, by their ids."""
@@ -56,7 +60,8 @@ class HelpScreen(ModalScreen[None]):
 
     def _lines(self, room: int) -> list[Content]:
         rows: list[tuple[str, str, str]] = [("Writing", "", "")]
-        rows += [("", keys, what) for keys, what in WRITING]
+        all_keys = {**DEFAULTS, **self._keymap}
+        rows += [("", key_label(all_keys[keys]) if keys in all_keys else keys, what) for keys, what in WRITING]
         for group, commands in GROUPS.items():
             rows.append((group, "", ""))
             for command in commands:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.sanitize import SafeText
+from tui.screens.form import Form
 from tui.widgets.fields import LineField
 
 
-class LineScreen(ModalScreen[str | None]):
+class LineScreen(Form[str]):
     """Asks for one line; Esc gives ``None``."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel", show=False)]
 
     def __init__(self, title: SafeText, text: SafeText, hint: SafeText) -> None:
         """``text`` is there to be changed; ``hint`` stands below."""
@@ -31,9 +26,17 @@ class LineScreen(ModalScreen[str | None]):
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield LineField(self._text, id="line", select_on_focus=False, compact=True)
-            yield Static(self._hint, classes="dialog-hint", markup=False)
+            yield Static(self._hint, id="line-hint", classes="dialog-hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Done."""
         event.stop()
         self.dismiss(event.value)
+
+    def state(self) -> tuple[object, ...]:
+        """See :class:`Form`."""
+        return (self.query_one(Input).value,)
+
+    def say(self, sentence: SafeText) -> None:
+        """See :class:`Form`."""
+        self.query_one("#line-hint", Static).update(sentence)

@@ -32,7 +32,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
     AUTO_FOCUS = "#models-filter"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close", show=False),
+        Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
         # The list is moved while the filter keeps the cursor.
         Binding("up", "move(-1)", "Up", show=False, priority=True),
         Binding("down", "move(1)", "Down", show=False, priority=True),

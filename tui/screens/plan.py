@@ -18,7 +18,10 @@ from tui.sanitize import safe
 class PlanScreen(ModalScreen[None]):
     """The plan's picture over the chat."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f2,enter,q", "dismiss", "Close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Close", id="dialog.cancel", show=False),
+        Binding("f2,enter,q", "dismiss", "Close", show=False),
+    ]
 
     def __init__(self, planned: Planned | None, *, remote: bool) -> None:
         """``planned`` is what the server has told so far; a ``remote`` one tells nothing."""

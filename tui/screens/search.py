@@ -26,7 +26,7 @@ class SearchScreen(ModalScreen[Hit | None]):
     """A field, and what is found while it is typed; Enter opens the conversation there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close", show=False),
+        Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
         Binding("down", "highlight(1)", "Next", show=False),
         Binding("up", "highlight(-1)", "Previous", show=False),
     ]
@@ -36,6 +36,8 @@ class SearchScreen(ModalScreen[Hit | None]):
         self._store = store
         self._text = text
         self._hits: list[Hit] = []
+        self._is_looking = False
+        self._opens = False
 
     def compose(self) -> ComposeResult:
         """The field over the list."""
@@ -58,6 +60,12 @@ class SearchScreen(ModalScreen[Hit | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Open the marked one."""
         event.stop()
+        if self._is_looking:
+            self._opens = True  # what is typed last is not there yet
+            return
+        self._open()
+
+    def _open(self) -> None:
         at = self.query_one(OptionList).highlighted
         if at is not None and at < len(self._hits):
             self.dismiss(self._hits[at])
@@ -73,9 +81,12 @@ class SearchScreen(ModalScreen[Hit | None]):
         if hits.option_count:
             hits.highlighted = ((hits.highlighted or 0) + step) % hits.option_count
 
+    def _look(self) -> None:
+        self._is_looking, self._opens = True, False
+        self._find(self.query_one(Input).value)
+
     @work(exclusive=True)
-    async def _look(self) -> None:
-        text = self.query_one(Input).value
+    async def _find(self, text: str) -> None:
         try:
             self._hits = await asyncio.to_thread(self._store.search, text, MOST_HITS)
             hint = f"{len(self._hits)} found" if self._hits else "nothing found" if text.strip() else ""
@@ -85,6 +96,9 @@ class SearchScreen(ModalScreen[Hit | None]):
         hits.clear_options()
         hits.add_options([Option(_row(hit)) for hit in self._hits])
         hits.highlighted = 0 if self._hits else None
+        self._is_looking = False
+        if self._opens:
+            self._open()
         keys = "Enter opens, Esc closes"
         self.query_one("#search-hint", Static).update(Content(f"{hint} · {keys}" if hint else keys))
 

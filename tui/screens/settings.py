@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import Field
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -12,14 +11,13 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 
-from localqwen import paths
 from localqwen.errors import LocalqwenError
-from localqwen.settings import Settings, Value, check, options
-from tui.sanitize import safe, safe_line
+from localqwen.settings import Settings, Value, check, options, typed
+from tui.sanitize import SafeText, safe, safe_line
+from tui.screens.form import Form
 from tui.theme import theme_names
 from tui.widgets.fields import LineField, TextField
 
@@ -27,12 +25,11 @@ LONG_TEXTS = {"system_prompt"}
 TITLES = {"view": "View", "composer": "Composer", "chat": "New conversations", "sampling": "Sampling of answers"}
 
 
-class SettingsScreen(ModalScreen[Settings | None]):
+class SettingsScreen(Form[Settings]):
     """Every setting as a line. Dismissed with what was kept, or ``None``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Cancel", show=False),
-        Binding("ctrl+s", "keep", "Save", show=False, priority=True),
+        Binding("ctrl+s", "keep", "Save", id="dialog.accept", show=False, priority=True),
     ]
 
     DEFAULT_CSS = """
@@ -98,18 +95,27 @@ class SettingsScreen(ModalScreen[Settings | None]):
     }
     """
 
-    def __init__(self, settings: Settings, path: Path | None = None) -> None:
-        """``settings`` are the present ones; what is kept goes to ``path``, by default to the person's file."""
+    AUTO_FOCUS = "#setting-theme"
+
+    def __init__(
+        self, settings: Settings, path: Path | None = None, keep: Callable[[Settings], Awaitable[None]] | None = None
+    ) -> None:
+        """``settings`` are the present ones; ``keep`` writes others to ``path``, and without it they count until quit.
+
+        It raises :class:`LocalqwenError`.
+        """
         super().__init__()
         self._settings = settings
-        self._path = path or paths.settings_path()
+        self._path = path
+        self._keep = keep
         self._theme_before = ""
+        self._shown_theme = ""
 
     def compose(self) -> ComposeResult:
         """A widget for each setting, by table."""
         with Vertical(id="settings"):
             yield Static("Settings", id="settings-head")
-            with VerticalScroll(id="settings-lines"):
+            with VerticalScroll(id="settings-lines", can_focus=False):
                 table = ""
                 for option in options():
                     if option.metadata["table"] != table:
@@ -120,9 +126,9 @@ class SettingsScreen(ModalScreen[Settings | None]):
                         with Vertical():
                             yield self._editor(option)
                             yield Static(option.metadata["doc"], classes="setting-doc", markup=False)
-            yield Static(
-                safe_line(f"Ctrl+S saves to {self._path}, Esc leaves all as it was."), id="settings-note", markup=False
-            )
+            saves = f"saves to {self._path}" if self._path is not None else "takes it until you quit"
+            keys = f"{self.key('dialog.accept')} {saves}, {self.key('dialog.cancel')} leaves all as it was."
+            yield Static(safe_line(keys), id="settings-note", markup=False)
 
     def on_mount(self) -> None:
         """Remember what the preview changes."""
@@ -133,7 +139,7 @@ class SettingsScreen(ModalScreen[Settings | None]):
         name = f"setting-{option.name}"
         if option.name == "theme":
             names = theme_names(self.app.available_themes)
-            shown = self.app.theme if self.app.theme in names else names[0]
+            shown = self._shown_theme = self.app.theme if self.app.theme in names else names[0]
             return Select([(one, one) for one in names], value=shown, allow_blank=False, id=name, compact=True)
         if option.metadata["choices"]:
             choices = [(one, one) for one in option.metadata["choices"]]
@@ -154,7 +160,15 @@ class SettingsScreen(ModalScreen[Settings | None]):
         if event.select.id == "setting-theme" and isinstance(event.value, str) and event.value != self.app.theme:
             self.app.theme = event.value
 
-    def action_leave(self) -> None:
+    def state(self) -> tuple[object, ...]:
+        """See :class:`Form`; a choice is no text, and soon made again."""
+        return tuple(value for option, value in self._values() if not isinstance(self._of(option), Select))
+
+    def say(self, sentence: SafeText) -> None:
+        """See :class:`Form`."""
+        self._note(sentence, wrong=True)
+
+    def give_up(self) -> None:
         """Leave all as it was."""
         self.app.theme = self._theme_before
         self.dismiss(None)
@@ -168,15 +182,16 @@ class SettingsScreen(ModalScreen[Settings | None]):
                 self._note(f"{option.name.replace('_', ' ')} {problem}.", wrong=True)
                 self.query_one(f"#setting-{option.name}").focus()
                 return
-            chosen[option.name] = value
+            # Another theme than the chosen one may be shown, for want of colours or because there is none of its name.
+            is_as_shown = option.name == "theme" and value == self._shown_theme
+            chosen[option.name] = self._settings.theme if is_as_shown else value
         self._save(Settings(**cast("dict[str, Any]", chosen), keys=self._settings.keys))
 
     @work(exclusive=True, group="settings")
     async def _save(self, settings: Settings) -> None:
-        from localqwen.settings_file import save
-
         try:
-            await asyncio.to_thread(save, self._path, settings)
+            if self._keep is not None:
+                await self._keep(settings)
         except LocalqwenError as error:
             self._note(str(error), wrong=True)
         else:
@@ -187,30 +202,18 @@ class SettingsScreen(ModalScreen[Settings | None]):
         note.set_class(wrong, "-wrong")
         note.update(safe_line(text))
 
+    def _of(self, option: Field[Any]) -> Widget:
+        return self.query_one(f"#setting-{option.name}")
+
     def _values(self) -> Iterator[tuple[Field[Any], Value]]:
         for option in options():
-            widget = self.query_one(f"#setting-{option.name}")
+            widget = self._of(option)
             match widget:
                 case Select():
                     yield option, cast("Value", widget.value)
                 case TextArea():
                     yield option, widget.text
                 case Input():
-                    yield option, _typed(option, widget.value.strip())
+                    yield option, typed(option, widget.value.strip())
                 case _:
                     raise AssertionError(option.name)
-
-
-def _typed(option: Field[Any], text: str) -> Value:
-    """What was typed, as the setting's kind; left as text where it is none, which the check then says."""
-    kind = str(option.type)
-    if option.default is None and not text:
-        return None
-    try:
-        if kind.startswith("int"):
-            return int(text)
-        if kind.startswith("float"):
-            return float(text)
-    except ValueError:
-        pass
-    return text

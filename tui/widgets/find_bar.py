@@ -20,9 +20,9 @@ class FindBar(Horizontal):
     """Hidden until it is opened; tells what is looked for, and shows how many there are."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", show=False),
-        Binding("enter,down,f3", "step(1)", "Next", show=False, priority=True),
-        Binding("shift+enter,up,shift+f3", "step(-1)", "Previous", show=False, priority=True),
+        Binding("escape", "close", "Close", id="find.close", show=False),
+        Binding("enter,down,f3", "step(1)", "Next", id="find.next", show=False, priority=True),
+        Binding("shift+enter,up,shift+f3", "step(-1)", "Previous", id="find.previous", show=False, priority=True),
     ]
 
     DEFAULT_CSS = """
@@ -52,6 +52,7 @@ class FindBar(Horizontal):
         """The field and the count."""
         yield LineField(placeholder="find in this conversation", select_on_focus=True, compact=True)
         yield Static(id="found")
+        yield Static(KEYS, id="found-keys")
 
     @property
     def is_open(self) -> bool:
@@ -77,7 +78,7 @@ class FindBar(Horizontal):
         some = "" if complete else "+"
         none = "none" if self.query_one(Input).value else ""
         found = f"{current} of {count}{some}" if count else none
-        self.query_one("#found", Static).update(f"{found} · {KEYS}" if found else KEYS)
+        self.query_one("#found", Static).update(found)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look for it at once."""

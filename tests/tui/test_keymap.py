@@ -1,0 +1,54 @@
+"""Keys from the settings file: what cannot count is named, and nothing loses its key in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from localqwen.settings import Settings
+from tui.keymap import DEFAULTS, is_key, label, resolved, split
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"hlep": "f10"}, "there is no such command (did you mean help?); the line does nothing."),
+        ({"help": "ctlr+x"}, "there is no key ctlr+x (did you mean ctrl+x?); its default counts."),
+        ({"help": "f10,eenter"}, "there is no key eenter (did you mean enter?)"),
+        ({"help": "escape"}, "Esc is the key of"),
+        ({"view.find": "ctrl+u"}, "Ctrl+U edits the text in the composer"),
+        ({"help": "ctrl+p"}, "opens the palette"),
+        ({"composer.send": "ctrl+n"}, "Ctrl+N is the key of chat.new already"),
+        ({"transcript.copy": "j"}, "J is the key of transcript.next_block already"),
+        ({"list.pin": "r"}, "R is the key of list.rename already"),
+        ({"find.next": "escape"}, "Esc is the key of"),
+        ({"dialog.accept": "escape"}, "Esc is the key of dialog.cancel already"),
+        ({"help": "f10", "settings": "f10"}, '"settings" = "f10": F10 is the key of help already'),
+    ],
+)
+def test_a_line_that_cannot_count_is_named_and_its_default_does(keys: dict[str, str], words: str) -> None:
+    keymap, (complaint,) = resolved(Settings(keys=tuple(keys.items())))
+    *good, bad = keys
+    assert complaint.startswith(f'[keys] "{bad}" = "{keys[bad]}": ')
+    assert words in complaint
+    assert list(keymap) == good
+
+
+def test_keys_can_be_swapped_unless_one_of_the_two_cannot_count() -> None:
+    swap = (("help", "f3"), ("view.find", "f1"))
+    assert resolved(Settings(keys=swap)) == (dict(swap), ())
+    keymap, complaints = resolved(Settings(keys=(("help", "f2"), ("plan", "f99"))))
+    assert (keymap, len(complaints)) == ({}, 2)
+
+
+def test_all_defaults_are_keys_and_none_draws_a_complaint() -> None:
+    assert all(is_key(key) for keys in DEFAULTS.values() for key in split(keys))
+    for name, keys in DEFAULTS.items():
+        if keys:
+            assert resolved(Settings(keys=((name, keys),)))[1] == ()
+
+
+def test_the_setting_for_sending_moves_both_keys_and_a_line_of_keys_goes_before() -> None:
+    settings = Settings(send="alt+enter")
+    assert (label(settings, "composer.send"), label(settings, "composer.newline")) == ("Alt+Enter", "Enter")
+    assert resolved(settings)[1] == ()
+    assert label(Settings(send="alt+enter", keys=(("composer.send", "f6"),)), "composer.send") == "F6"
