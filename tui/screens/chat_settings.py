@@ -43,7 +43,7 @@ def read_params(texts: Mapping[str, str], base: SamplingParams) -> tuple[Samplin
 class ChatSettingsScreen(Form[ChatSettings]):
     """A form; Ctrl+S takes it, Esc leaves everything as it was."""
 
-    AUTO_FOCUS = "#system"
+    AUTO_FOCUS = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "accept", "Accept", id="dialog.accept", show=False, priority=True),
@@ -94,8 +94,9 @@ class ChatSettingsScreen(Form[ChatSettings]):
             yield Static(keys, id="chat-settings-hint", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
-        """List the presets."""
+        """List the presets, and begin in the first field with what is said above it in sight."""
         self._list_presets()
+        self.query_one("#system").focus(scroll_visible=False)
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`."""

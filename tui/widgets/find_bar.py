@@ -79,6 +79,7 @@ class FindBar(Horizontal):
         none = "none" if self.query_one(Input).value else ""
         found = f"{current} of {count}{some}" if count else none
         self.query_one("#found", Static).update(found)
+        self.query_one("#found-keys", Static).update(f"· {KEYS}" if found else KEYS)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look for it at once."""

@@ -39,6 +39,8 @@ async def temporary(stage: Stage, do: Do) -> None:
     assert not any(b"secret" in file.read_bytes().lower() for file in files)
     stage.composer.fill("")
     await stage.press("ctrl+n")
+    await stage.sees("This conversation is kept nowhere")
+    await stage.press("enter")
     await stage.sees("New conversation")
 
 
