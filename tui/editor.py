@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -57,12 +57,19 @@ def editor_command(configured: str | None = None, environ: Mapping[str, str] = o
 
 
 async def edit(
-    app: App[Any], text: str, *, suffix: str = ".md", configured: str | None = None, read_only: bool = False
+    app: App[Any],
+    text: str,
+    *,
+    suffix: str = ".md",
+    configured: str | None = None,
+    read_only: bool = False,
+    on_changed: Callable[[Path], object] | None = None,
 ) -> str:
     """Lend the terminal to an editor on ``text`` until the person is done, and return what was saved.
 
     The app paints nothing meanwhile, but its event loop goes on: an answer on its way is still kept. With
     ``read_only`` the file cannot be written and ``text`` comes back. A final newline that the editor added goes.
+    With ``on_changed`` a file that was changed stays, and that is called with it.
 
     Raises:
         EditorError: no editor, no terminal to lend, the editor failed, or what it saved is no text.
@@ -93,7 +100,11 @@ async def edit(
             where = f" What you wrote in it is in {safe_line(str(file))}." if keep else ""
             raise EditorError(f"{safe_line(command[0])} failed ({_reason(code)}), so the text is as it was.{where}")
         try:
-            return _read(file, text)
+            after = _read(file, text)
+            keep = on_changed is not None and after != text
+            if on_changed is not None and keep:
+                on_changed(file)
+            return after
         except EditorError:
             keep = file.exists()
             raise

@@ -106,6 +106,19 @@ async def test_reading_only_takes_nothing_back(temporary: Path, editor: Path) ->
     assert ".py" in (temporary / "mode").read_text()
 
 
+async def test_what_was_changed_in_a_look_stays_in_its_file(temporary: Path, editor: Path) -> None:
+    kept: list[Path] = []
+    body(editor, "true")
+    async with LendingApp().run_test() as pilot:
+        await edit(pilot.app, "code", suffix=".py", on_changed=kept.append)
+        assert not kept
+        assert not left_in(temporary)
+        body(editor, 'printf "better code" > "$file"')
+        await edit(pilot.app, "code", suffix=".py", on_changed=kept.append)
+    (file,) = kept
+    assert (file.suffix, file.read_text()) == (".py", "better code")
+
+
 async def test_without_a_terminal_to_lend_it_says_so(temporary: Path, editor: Path) -> None:
     async with App[object]().run_test() as pilot:
         with pytest.raises(EditorError, match="cannot open here"):
@@ -133,6 +146,7 @@ def test_an_editor_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 TICKING = """
+import sys
 from textual.app import App
 from textual.widgets import Static
 from tui.editor import edit
@@ -142,11 +156,14 @@ class Ticking(App):
     def compose(self):
         yield Static("begin")
     def on_mount(self):
-        self.set_interval(0.01, self.tick)
+        self.ticking = self.set_interval(0.01, self.tick, pause=True)
     def tick(self):
         self.count += 1
+        if self.count == 40:
+            open(sys.argv[1], "w").close()
         self.query_one(Static).update(f"tick {self.count}")
     async def key_e(self):
+        self.ticking.resume()
         text = await edit(self, "old")
         self.query_one(Static).remove()
         await self.mount(Static(f"came back: {text} after {'many' if self.count > 20 else 'no'} ticks"))
@@ -159,11 +176,17 @@ Ticking().run()
 def test_a_real_terminal_is_the_editors_alone_while_the_app_goes_on(temporary: Path, editor: Path) -> None:
     # What the app writes meanwhile would stand between the editor's two lines.
     body(editor, 'trap "" INT; echo EDITING; read answer; printf "%s" "$answer" > "$file"; echo EDITED')
-    child = pexpect.spawn(sys.executable, ["-c", TICKING], dimensions=(24, 80), encoding="utf-8", timeout=20)
-    child.expect("tick")
+    ticked = temporary / "ticked"
+    child = pexpect.spawn(
+        sys.executable, ["-c", TICKING, str(ticked)], dimensions=(24, 80), encoding="utf-8", timeout=20
+    )
+    child.expect("begin")
     child.send("e")
     child.expect("EDITING\r\n")
-    time.sleep(0.5)
+    deadline = time.monotonic() + 20
+    while not ticked.exists():  # the app's own word for it: it must write nothing to the terminal here
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     child.send("\x03")
     child.sendline("new text")
     child.expect("EDITED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,17 @@ async def test_an_editor_that_is_not_there_is_named(store: Store, monkeypatch: p
         await stage.ask("How?", CODE)
         await stage.slash("open-code")
         await stage.hears_of("$EDITOR names the editor no-such-editor")
+
+
+async def test_what_is_changed_in_the_editor_is_kept_and_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def edited(*_: object, on_changed: Callable[[Path], object], **__: object) -> str:
+        on_changed(tmp_path / "text.py")
+        return "changed"
+
+    monkeypatch.setattr("tui.editor.edit", edited)
+    async with staged(store) as stage:
+        await stage.ask("How?", CODE)
+        await stage.slash("open-code")
+        await stage.hears_of("What you changed is in")

@@ -83,7 +83,7 @@ class ReadingCommands:
         await desk.tell_written(write)
 
     async def open_code(self, _: str) -> None:
-        """Look at the code in an editor; what is changed there stays there."""
+        """Look at the code in an editor; what is changed there stays in its file."""
         from tui.editor import EditorError, edit
 
         desk, code = self._desk, self._code()
@@ -95,6 +95,7 @@ class ReadingCommands:
                 code.text,
                 suffix=f".{suffix(code.language)}",
                 configured=desk.settings().editor or None,
+                on_changed=lambda file: desk.say(safe_line(f"What you changed is in {file}."), seconds=15),
             )
         except EditorError as error:
             desk.say(safe_line(str(error)), seconds=8)
