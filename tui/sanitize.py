@@ -32,9 +32,16 @@ _DIRTY = re.compile(rf"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
 # In UTF-8 a byte below 0x80 is that character and nothing else, and 0xC2 begins every C1 control.
 _C0_BYTES = bytes(code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A))
 _C1_BYTES = re.compile(rb"\xc2[\x80-\x9f]")
-_DIRTY_CELL = re.compile(rf"[\x00-\x1f{_BEYOND_C0}]")
+_DIRTY_CELL = re.compile(rf"[\x00-\x1f{_BEYOND_C0}\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]")
+# Noncharacters, which Unicode keeps for use inside of programs, stand for controls where the original is wanted again.
+_STAND_INS: dict[int, int] = {code: 0xFDD0 + code for code in range(0x20) if code not in (0x09, 0x0A)}
+_STAND_INS |= {0x7F: 0xFFFE, 0x2028: 0x1FFFE, 0x2029: 0x1FFFF} | dict.fromkeys(range(0x80, 0xA0), 0xFFFF)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_STANDING_IN = re.compile("[\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]")
+_ORIGINALS = dict.fromkeys(_STAND_INS.values(), "") | {0xFDD0 + 0x0D: "\n", 0x1FFFE: "\u2028", 0x1FFFF: "\u2029"}
 # One character for one: a laid-out line must keep its length. Nothing to see is the word joiner, of width zero.
 _CELL = {code: char or "\N{WORD JOINER}" for code, char in _TABLE.items()} | {0x09: " ", 0x0A: " "}
+_CELL |= {stand_in: _CELL[code] for code, stand_in in _STAND_INS.items()}
 
 
 def safe(text: str) -> SafeText:
@@ -62,6 +69,23 @@ def without_controls(text: str) -> str:
     if b"\xc2" in data:
         data = _C1_BYTES.sub(b"", data)
     return data.decode("utf-8")
+
+
+def inert(text: str) -> str:
+    """Foreign text that can be parsed and laid out, and from which :func:`original` makes what was written.
+
+    Each control is one character that does nothing and is as wide as what :func:`safe_cells` shows for it.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    return text.translate(_STAND_INS) if _CONTROLS.search(text) else text
+
+
+def original(text: str) -> str:
+    """What was written where :func:`inert` text is shown, less its controls: what is copied."""
+    if _STANDING_IN.search(text):
+        text = text.translate(_ORIGINALS)
+    return without_controls(text)
 
 
 def safe_cells(text: str) -> SafeText:

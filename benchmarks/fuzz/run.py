@@ -38,7 +38,7 @@ HOW = {
     "naked": (
         "from tui import sanitize\n"
         "def naked(text): return text.encode('utf-8', 'replace').decode()\n"
-        "sanitize.safe = sanitize.safe_line = sanitize.safe_cells = sanitize.without_controls = naked\n"
+        "sanitize.safe = sanitize.safe_line = sanitize.safe_cells = sanitize.inert = sanitize.without_controls = naked\n"
     ),
 }
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from markdown_it.token import Token
 
 from tests.tui.transcript.host import STYLES, look
-from tui.sanitize import SafeText, safe
+from tui.sanitize import SafeText, inert
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Look
 from tui.widgets.transcript.stream import Block, MarkdownStream, make_parser
@@ -41,7 +41,7 @@ def shapes(blocks: list[Block]) -> list[tuple[object, ...]]:
 
 
 def fresh(source: str) -> list[tuple[object, ...]]:
-    return shape(make_parser().parse(safe(source)))
+    return shape(make_parser().parse(inert(source)))
 
 
 @settings(max_examples=600, deadline=None)

@@ -13,6 +13,7 @@ from tui.sanitize import SafeText
 from tui.theme import DARK, LIGHT
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry, Look
+from tui.widgets.transcript.selecting import joined
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.view import Transcript
 
@@ -89,10 +90,4 @@ def look(width: int = 60) -> Look:
 
 def copied_whole(entry: Entry, width: int = 60) -> str:
     """What selecting all of an entry copies."""
-    pieces: list[str] = []
-    join = ""
-    for line in entry.lines(look(width)):
-        if not line.is_ornament:
-            pieces += [join, line.copied()]
-            join = line.join
-    return "".join(pieces)
+    return joined((line, 0, None) for line in entry.lines(look(width)))

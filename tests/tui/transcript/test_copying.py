@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tui.transcript.host import WORDS, Host, answer, copied_whole, look, settled, until
-from tui.sanitize import SafeText, safe
+from tests.tui.transcript.host import STYLES, WORDS, Host, answer, copied_whole, look, settled, until
+from tui.sanitize import SafeText, safe, safe_line, without_controls
+from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.entry import PersonEntry
+from tui.widgets.transcript.selecting import joined
 
 CODE = "def f():\n\treturn 1\n\n\n    x = '" + "long " * 30 + "'"
 
@@ -109,5 +111,87 @@ async def test_copying_without_a_selection_copies_what_is_current() -> None:
 
 
 def test_controls_never_reach_the_clipboard() -> None:
-    assert copied_whole(PersonEntry("a\x1b[2Jb")) == "a␛[2Jb\n"
-    assert answer("a\x1bb").text == SafeText("a␛b")
+    assert copied_whole(PersonEntry("a\x1b[2Jb")) == "a[2Jb\n"
+    assert answer("a\x1bb").text == "ab"
+
+
+HOSTILE = st.text(alphabet="ab \x1b\x07\x7f\x9b\u202e\u2066\u2028\ufffd␛\t日", min_size=1, max_size=60)
+
+
+@given(HOSTILE, st.sampled_from([12, 40]))
+def test_what_is_shown_safely_is_copied_as_the_original_less_its_controls(text: str, width: int) -> None:
+    for entry in (PersonEntry(text), answer(f"```\n{text}\n```")):
+        assert copied_whole(entry, width) == without_controls(text) + "\n"
+        for line in entry.lines(look(width)):
+            shown = line.strip(STYLES, width).text
+            assert safe_line(shown).split() == shown.split()
+
+
+@pytest.mark.parametrize("written", ["\x1b[31mred\x1b[0m", "user\u202etxt.exe", "a\tb", "it is ␛ here", "x\u2028y"])
+def test_prose_and_its_blocks_are_copied_as_the_original_less_their_controls(written: str) -> None:
+    entry = answer(f"{written}\n\n- {written}\n\n> {written}\n\n`{written}`")
+    original = without_controls(written)
+    assert copied_whole(entry) == f"{original}\n\n- {original}\n\n{original}\n\n{original}\n"
+    blocks = [passage.text for passage in entry.passages(look())]
+    assert blocks == [original, f"- {original}", f"> {original}", f"`{original}`"]
+
+
+TABLE = "| name | what **it** is |\n|:--|--:|\n| a\x1b[1m | one\ttwo |\n|b|" + "long words " * 12 + "|"
+
+
+@pytest.mark.parametrize("width", [30, 60, 200])
+def test_rows_of_tables_are_copied_as_they_were_written(width: int) -> None:
+    written = without_controls(TABLE)
+    assert copied_whole(answer(TABLE), width) == written + "\n"
+    assert copied_whole(answer("> " + TABLE.replace("\n", "\n> ")), width) == written + "\n"
+    assert copied_whole(answer("- item\n\n  " + TABLE.replace("\n", "\n  ")), width) == f"- item\n\n{written}\n"
+
+
+def test_a_table_that_grew_is_copied_as_it_was_written() -> None:
+    entry = AnswerEntry(SafeText("demo"))
+    for end in range(len(TABLE)):
+        entry.set_text(TABLE[:end])
+        entry.lines(look())
+    entry.set_text(TABLE)
+    entry.finish()
+    assert copied_whole(entry) == without_controls(TABLE) + "\n"
+
+
+def test_parts_of_rows_are_copied_as_cells_without_padding_and_rules() -> None:
+    lines = [line for line in answer(TABLE).lines(look(40)) if line.table is not None]
+    header, rule, first, *long = lines
+    begin = first.start + first.cells[1][0]
+    assert joined([(first, begin, None)]) == "one\ttwo"
+    assert joined([(first, first.start, begin - 2)]) == "a[1m"
+    assert joined([(header, header.start + 2, None), (rule, 0, None), (first, 0, begin + 3)]) == (
+        "me | what it is\na[1m | one"
+    )
+    last = long[-1]
+    words = joined([(line, line.start + line.cells[1][0], None) for line in long])
+    assert words == ("long words " * 12).strip()
+    assert joined([(line, 0, None) for line in long[:-1]] + [(last, 0, last.start + last.cells[1][0] + 1)]).startswith(
+        "b | long words long"
+    )
+
+
+async def test_two_clicks_select_a_word_and_three_a_block() -> None:
+    app = Host(
+        [PersonEntry("question"), answer("first (word's) line\n\nsecond\n\n- a\n- b\n\n```\n" + "x" * 90 + " y\n```")]
+    )
+    async with app.run_test(size=(60, 30)) as pilot:
+        await settled(pilot, app)
+
+        async def clicked(text: str, times: int) -> str | None:
+            y = next(y for y, line in enumerate(app.lines()) if text in line)
+            await pilot.click(app.view, offset=(app.lines()[y].index(text) + 1, y), times=times)
+            await pilot.pause()
+            return app.view.current_text()
+
+        assert await clicked("word", 2) == "word"
+        assert await clicked("second", 2) == "second"
+        assert await clicked("xxx", 2) == "x" * 90
+        assert await clicked("word", 3) == "first (word's) line"
+        assert await clicked("• b", 3) == "- a\n- b"
+        assert await clicked("xxx", 3) == "x" * 90 + " y"
+        assert await clicked("question", 3) == "question"
+        assert await clicked("(word", 1) is None

@@ -34,6 +34,8 @@ def test_words_are_found_across_markup_soft_wraps_and_entities() -> None:
     assert search(["one **two** three"], "one two").found.count == 1
     assert search(["and then one two three"], "then one two").found.count == 1
     assert search(["a&amp;b"], "a&b").found.count == 1
+    assert search(["write `&nbsp;` or `&copy;` for a&b"], "nbsp").found.count == 1
+    assert search(["    a&amp;b\n\na&copy;b"], "amp").found.count == 1
     assert search([WORDS * 3], "fox jumps").found.count == 3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from tui.sanitize import SafeText, safe
+from tui.sanitize import SafeText, original, without_controls
 from tui.widgets.transcript.base import Entry, Look, Passage, estimate_lines, title, with_margin
 from tui.widgets.transcript.code import code_of
 from tui.widgets.transcript.flow import flow
@@ -45,7 +45,7 @@ class AnswerEntry(Entry):
     @property
     def text(self) -> str:
         """The whole answer in Markdown, but for control characters."""
-        return safe(self._text)
+        return without_controls(self._text)
 
     @property
     def unpainted(self) -> int:
@@ -193,5 +193,5 @@ def _passage(block: Block, first: int, end: int) -> Passage:
     token = block.tokens[0]
     kind = _KINDS.get(token.type, "text")
     if kind == "code":
-        return Passage(first, end, kind, token.content, code_of(token).language)
-    return Passage(first, end, kind, block.source)
+        return Passage(first, end, kind, original(token.content), code_of(token).language)
+    return Passage(first, end, kind, original(block.source))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tui.sanitize import SafeText
+from tui.sanitize import SafeText, original
 from tui.widgets.transcript.code import Code
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
@@ -141,7 +141,7 @@ class Entry(ABC):
                 continue
             if current is not None:
                 # With the label above and the padding below.
-                found.append(Passage(first - 1, index + 1, "code", current.text, current.language))
+                found.append(Passage(first - 1, index + 1, "code", original(current.text), current.language))
             current, first = code, index
         return found
 

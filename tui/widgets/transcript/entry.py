@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.style import Style
 
-from tui.sanitize import SafeText, safe, safe_cells
+from tui.sanitize import SafeText, inert, original
 from tui.widgets.transcript.base import Entry, Look, estimate_lines, title, with_margin
 from tui.widgets.transcript.flow import breaks, total
 from tui.widgets.transcript.line import Line, Run, expand
@@ -24,13 +24,13 @@ class PersonEntry(Entry):
 
     def __init__(self, text: str, attachments: Sequence[Attachment] = (), *, key: int | None = None) -> None:
         super().__init__(key)
-        self._text = safe(text)
+        self._text = inert(text)
         self._attachments = list(attachments)
 
     @property
     def text(self) -> str:
         """What was typed, but for control characters."""
-        return self._text
+        return original(self._text)
 
     def estimate(self, look: Look) -> int:
         return estimate_lines(self._text, look.text_width - _BAR - 1) + 3 + bool(self._attachments)
@@ -104,11 +104,11 @@ class NoteEntry(Entry):
         self._lines = [*with_margin(lines, look.styles), Line([], "")]
 
 
-def plain_lines(text: SafeText, style: Style, width: int) -> list[Line]:
+def plain_lines(text: str, style: Style, width: int) -> list[Line]:
     """The lines of a text as it was typed, tabs shown as spaces."""
     lines: list[Line] = []
     for paragraph in text.split("\n"):
-        shown, tabs = expand(safe_cells(paragraph) if "\t" not in paragraph else paragraph)
+        shown, tabs = expand(paragraph)
         for begin, end, after in breaks(shown, max(width, 2)):
             piece = shown[begin:end]
             join = shown[end:after] if tabs is None else tabs.between(end, after)

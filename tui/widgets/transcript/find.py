@@ -69,7 +69,7 @@ class Search:
     """One search over a document.
 
     Entries are rendered only where their text may hold the words: letters and digits of what is shown come from the
-    source in the same order, whatever Markdown stands between them.
+    source in the same order, whatever Markdown stands between them, unless it names characters (``&amp;``).
     """
 
     def __init__(self, document: Document, words: str, near: int) -> None:
@@ -97,7 +97,7 @@ class Search:
         while self._pending and perf_counter() < deadline:
             index = self._pending.pop()
             entry = self._document.entries[index]
-            if self._letters in _letters(entry.text) or not self._letters:
+            if self._may_hold(entry.text):
                 look = self._document.look
                 if look is not None and not entry.prepare(look, deadline):
                     self._pending.append(index)
@@ -140,14 +140,19 @@ class Search:
         self.current = (index, ordinal)
         return True
 
+    def _may_hold(self, text: str) -> bool:
+        if "&" in text:
+            from html import unescape  # two thousand names of characters, which a first paint can do without
+
+            # In code they are what they are, elsewhere what they stand for.
+            if unescape(text) != text:
+                return True
+        return self._letters in _letters(text)
+
     def _count(self, index: int) -> None:
         hits = self.hits(index)
         self._counts[index] = hits[-1].number + 1 if hits else 0
 
 
 def _letters(text: str) -> str:
-    if "&" in text:
-        from html import unescape  # two thousand names of characters, which a first paint can do without
-
-        text = unescape(text)
     return _NO_LETTERS.sub("", text).lower()

@@ -101,7 +101,8 @@ def flow(runs: Sequence[Run], width: int) -> list[Line]:
     at = 0
     for paragraph in text.split("\n"):
         line: Line | None = None
-        for begin, end, after in breaks(paragraph, width):
+        # A tab is as wide as a space here, and copied as a tab.
+        for begin, end, after in breaks(paragraph.replace("\t", " "), width):
             shown = paragraph[begin:end]
             line = Line(cutter.cut(at + begin, at + end), shown, join=paragraph[end:after])
             lines.append(line)
@@ -135,4 +136,14 @@ class _Cutter:
 
 def total(runs: Sequence[Run]) -> int:
     """The cells of all runs."""
-    return cell_len("".join(text for text, _ in runs))
+    return cell_len("".join(text for text, _ in runs).replace("\t", " "))
+
+
+def runs_from(runs: Sequence[Run], begin: int) -> list[Run]:
+    """What is left of runs after ``begin`` characters."""
+    rest: list[Run] = []
+    for text, style in runs:
+        if begin < len(text):
+            rest.append((text[begin:], style))
+        begin = max(0, begin - len(text))
+    return rest

@@ -11,7 +11,7 @@ from itertools import accumulate
 from markdown_it.token import Token
 
 from tui.widgets.transcript.code import Code, code_lines, code_of
-from tui.widgets.transcript.flow import flow
+from tui.widgets.transcript.flow import flow, runs_from
 from tui.widgets.transcript.inline import inline_runs
 from tui.widgets.transcript.line import Line, Run
 from tui.widgets.transcript.render import BlockRenderer, alignments, first_number, is_loose
@@ -81,8 +81,10 @@ class GrowingTable(Growing):
     def update(self, block: Block) -> int:
         tokens, renderer = block.tokens, self._renderer
         head = next(children(tokens, 2))
-        if not self._rows:
-            self._rows = [renderer.cells(tokens, head, is_header=True)]
+        header = renderer.cells(tokens, head, is_header=True) if not self._tokens else self._rows[0]
+        if not self._rows or header.rule != self._rows[0].rule:
+            # The rule under the header may still grow while no row has come.
+            self._rows[:1], self._widths = [header], []
         if not self._tokens:
             # After the header's section the body's begins, if there is one.
             self._tokens = head[1] + 2 if tokens[head[1] + 1].type == "tbody_open" else 0
@@ -113,7 +115,11 @@ class GrowingTable(Growing):
             return False
         self._widths = widths
         header, *others = [row_lines(row, justify, widths, styles) for row in self._rows]
-        self.lines[:] = [*header, rule_line(widths, styles), *(line for row in others for line in row)]
+        self.lines[:] = [
+            *header,
+            rule_line(widths, styles, self._rows[0].rule),
+            *(line for row in others for line in row),
+        ]
         self._settled = len(self.lines)
         return True
 
@@ -169,7 +175,7 @@ class GrowingParagraph(Growing):
         while passed + 1 < len(lines) and begins[passed + 1] + len(lines[passed + 1].text) <= sure:
             passed += 1
         self._settled += passed
-        self._runs = _from(self._runs, begins[passed])
+        self._runs = runs_from(self._runs, begins[passed])
         return kept
 
 
@@ -186,12 +192,3 @@ def growing_for(block: Block, renderer: BlockRenderer) -> Growing:
             return GrowingParagraph(renderer)
         case _:
             return Growing(renderer)
-
-
-def _from(runs: list[Run], begin: int) -> list[Run]:
-    rest: list[Run] = []
-    for text, style in runs:
-        if begin < len(text):
-            rest.append((text[begin:], style))
-        begin = max(0, begin - len(text))
-    return rest

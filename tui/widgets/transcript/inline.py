@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markdown_it.token import Token
 from rich.style import Style
 
-from tui.sanitize import safe_cells
+from tui.sanitize import inert
 from tui.widgets.transcript.line import Run
 from tui.widgets.transcript.styles import Styles
 
@@ -51,7 +51,7 @@ class _Writer:
 
     def _add(self, text: str, style: Style) -> None:
         if text:
-            self.runs.append((safe_cells(text), style))
+            self.runs.append((inert(text), style))
 
     def _close_link(self) -> None:
         self._stack.pop()

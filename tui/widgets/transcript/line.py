@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from tui.sanitize import safe_cells
 from tui.widgets.transcript.styles import Styles
 
 Run = tuple[str, Style]
@@ -61,9 +62,28 @@ def expand(text: str) -> tuple[str, Tabs | None]:
     return "".join(shown), Tabs(text, tuple(stops))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TableRow:
+    """A row of a table, which may take several lines.
+
+    Attributes:
+        source: How it was written.
+        height: Its lines.
+        is_rule: Whether it is the line under the header.
+    """
+
+    source: str
+    height: int = 1
+    is_rule: bool = False
+
+
+# Of a row's cell, what one line has of it: its first character, the one after its last, what its next piece joins with.
+Piece = tuple[int, int, str]
+
+
 @dataclass(slots=True, eq=False)
 class Line:
-    """A line of the transcript.
+    """A line of the transcript. Its texts are inert, for they are what is copied; what is painted of them is safe.
 
     Attributes:
         content: The text itself, in runs of one style; empty where ``colours`` know it.
@@ -75,6 +95,7 @@ class Line:
         lead: What is copied for the decoration on the left when it is selected too, such as a list mark.
         is_ornament: Whether nothing of this line is text: a code's label, a rule under a heading, statistics.
         tabs: What was written, if it held tabs, and ``offset``, where this line begins in it.
+        table: The row of a table that it shows, and ``cells``, where those are.
         colours: Where the content's colours are asked for, and ``row``, which line of it this is.
     """
 
@@ -87,6 +108,8 @@ class Line:
     is_ornament: bool = False
     tabs: Tabs | None = None
     offset: int = 0
+    table: TableRow | None = None
+    cells: tuple[Piece, ...] = ()
     colours: Colours | None = None
     row: int = 0
     _strip: Strip | None = None
@@ -134,7 +157,7 @@ class Line:
         version = self.colours.version if self.colours is not None else 0
         if self._strip is None or self._version != version:
             base = styles.base
-            strip = Strip([Segment(text, base + style) for text, style in self.runs(styles)])
+            strip = Strip([Segment(safe_cells(text), base + style) for text, style in self.runs(styles)])
             if width:
                 strip = strip.crop_extend(0, width, base)
             self._strip = strip

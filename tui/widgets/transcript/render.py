@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from markdown_it.token import Token
 from rich.style import Style
 
+from tui.sanitize import inert
 from tui.widgets.transcript.code import Code, code_lines, code_of, pad
-from tui.widgets.transcript.flow import flow, total
+from tui.widgets.transcript.flow import flow, runs_from, total
 from tui.widgets.transcript.inline import inline_runs
-from tui.widgets.transcript.line import Line, Run
+from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.table import GAP as COLUMN_GAP
 from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, fit, natural_widths, row_lines, rule_line
@@ -68,7 +69,7 @@ class BlockRenderer:
                 # A paragraph, and whatever a later parser may bring: show what is inside of it.
                 lines = self.blocks(tokens, inside(span), width, under)
             case _:
-                lines = flow([(token.content, under)], width)
+                lines = flow([(inert(token.content), under)], width)
         return lines
 
     def _heading(self, tokens: Sequence[Token], span: Span, width: int) -> list[Line]:
@@ -131,7 +132,7 @@ class BlockRenderer:
         first = inner[0]
         if number is None and (box := _BOXES.get(first.text[:4])) and not first.before:
             mark, lead = box, f"- {first.text[:4]}"
-            first.content, first.text = _without(first.content, 4), first.text[4:]
+            first.content, first.text = runs_from(first.content, 4), first.text[4:]
         for index, line in enumerate(inner):
             if index == 0:
                 line.decorate(mark.ljust(indent), self.styles.bullet, lead)
@@ -147,18 +148,20 @@ class BlockRenderer:
         cells = [self.cells(tokens, row, is_header=number == 0) for number, row in enumerate(rows)]
         justify = alignments(tokens, rows[0])
         widths = self.columns(cells[: SAMPLE_ROWS + 1], len(justify), width)
-        lines = [*row_lines(cells[0], justify, widths, self.styles), rule_line(widths, self.styles)]
+        lines = [*row_lines(cells[0], justify, widths, self.styles), rule_line(widths, self.styles, cells[0].rule)]
         for row in cells[1:]:
             lines += row_lines(row, justify, widths, self.styles)
         return lines
 
     def cells(self, tokens: Sequence[Token], row: Span, *, is_header: bool = False) -> Cells:
-        """The text of a row's cells."""
+        """A row's cells."""
         under = self.styles.strong if is_header else _NO_STYLE
-        return [
+        source, rule = tokens[row[0]].meta.get("row", ("", ""))
+        runs = [
             inline_runs(tokens[cell[0] + 1].children or [], self.styles, under)
             for cell in children(tokens, *inside(row))
         ]
+        return Cells(runs, source, rule)
 
     def columns(self, sample: Sequence[Cells], count: int, width: int) -> list[int]:
         """The widths of a table's columns."""
@@ -192,15 +195,6 @@ def _is_apart(tokens: Sequence[Token], before: Span, after: Span) -> bool:
 
 def _ornament(text: str, style: Style) -> Line:
     return Line.of(text, style, is_ornament=True)
-
-
-def _without(runs: list[Run], count: int) -> list[Run]:
-    rest: list[Run] = []
-    for text, style in runs:
-        if count < len(text):
-            rest.append((text[count:], style))
-        count = max(0, count - len(text))
-    return rest
 
 
 def _justify(cell: Token) -> Justify:

@@ -17,9 +17,10 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tui.sanitize import safe
+from tui.sanitize import inert
 from tui.widgets.transcript.inline_parser import InlineParser
 from tui.widgets.transcript.open_block import OpenChildren, OpenFence, is_sure_paragraph_line
+from tui.widgets.transcript.tree import note_rows
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,7 +29,7 @@ class Block:
 
     Attributes:
         tokens: Markdown-it's.
-        source: The sanitized text it was parsed from.
+        source: The inert text it was parsed from.
         settled: So many of its first tokens will stay as they are; of a paragraph, of the inline tokens in it.
         serial: Says of two blocks whether one is the other, grown.
     """
@@ -72,7 +73,7 @@ class MarkdownStream:
         self.generation = 0
 
     def append(self, text: str) -> None:
-        """Add raw text; it is sanitized here."""
+        """Add raw text; it is made inert here."""
         at = len(self._source)
         self._add(text)
         if not (self._in_fence(at) or self._in_paragraph(at)):
@@ -81,7 +82,7 @@ class MarkdownStream:
     def finish(self, text: str = "") -> None:
         """Add the last of the raw text and close everything. Nothing happens the second time."""
         self._add(text)
-        self._source += safe(self._held)
+        self._source += inert(self._held)
         self._held = ""
         self._close(len(self._source))
         self.open = []
@@ -90,7 +91,7 @@ class MarkdownStream:
         # A carriage return means another thing when a newline follows, which may be in the next piece.
         text = self._held + text
         self._held = "\r" if text.endswith("\r") else ""
-        self._source += safe(text.removesuffix(self._held) if self._held else text)
+        self._source += inert(text.removesuffix(self._held) if self._held else text)
 
     # -- what needs no parse of blocks -----------------------------------------------------------------------------
 
@@ -231,6 +232,7 @@ class MarkdownStream:
         """The top-level blocks of a text, without what is inline in them."""
         tokens: list[Token] = []
         self._parser.block.parse(text, self._parser, env, tokens)
+        note_rows(tokens, text)
         groups: list[list[Token]] = []
         current: list[Token] = []
         for token in tokens:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from tui.widgets.transcript.flow import flow, total
-from tui.widgets.transcript.line import Line, Run
+from tui.widgets.transcript.line import Line, Piece, Run, TableRow
 from tui.widgets.transcript.styles import Styles
 
 GAP = 3
@@ -15,12 +16,20 @@ MIN_COLUMN = 4
 SAMPLE_ROWS = 100
 
 Justify = Literal["left", "center", "right"]
-Cells = Sequence[Sequence[Run]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A row's cells, how the row was written, and how the rule was that stands under it if it is a header."""
+
+    runs: Sequence[Sequence[Run]]
+    source: str = ""
+    rule: str = ""
 
 
 def natural_widths(rows: Sequence[Cells], columns: int) -> list[int]:
     """The cells that each column needs so that nothing of these rows is wrapped."""
-    return [max((_widest(row[i]) for row in rows if i < len(row)), default=0) for i in range(columns)]
+    return [max((_widest(row.runs[i]) for row in rows if i < len(row.runs)), default=0) for i in range(columns)]
 
 
 def _widest(runs: Sequence[Run]) -> int:
@@ -31,29 +40,39 @@ def _widest(runs: Sequence[Run]) -> int:
 
 def row_lines(cells: Cells, justify: Sequence[Justify], widths: Sequence[int], styles: Styles) -> list[Line]:
     """The lines of a row; cells that do not fit are wrapped."""
-    columns = [flow(cells[i], width) if i < len(cells) else [] for i, width in enumerate(widths)]
+    columns = [flow(cells.runs[i], width) if i < len(cells.runs) else [] for i, width in enumerate(widths)]
     lines: list[Line] = []
-    for number in range(max(1, *map(len, columns))):
+    table = TableRow(cells.source, max(1, *map(len, columns)))
+    for number in range(table.height):
         runs: list[Run] = []
+        pieces: list[Piece] = []
         for i, column in enumerate(columns):
             if i:
                 runs.append((" │ ", styles.rule))
-            piece = column[number].content if number < len(column) else []
-            runs += _justified(piece, justify[i], widths[i], styles)
-        lines.append(_line(runs))
+            part = column[number] if number < len(column) else Line([], "")
+            before, after = _justified(part.content, justify[i], widths[i], styles)
+            runs += before
+            begin = sum(len(text) for text, _ in runs)
+            pieces.append((begin, begin + len(part.text), part.join))
+            runs += [*part.content, *after]
+        line = _line(runs)
+        line.table, line.cells = table, tuple(pieces)
+        lines.append(line)
     return lines
 
 
-def rule_line(widths: Sequence[int], styles: Styles) -> Line:
+def rule_line(widths: Sequence[int], styles: Styles, source: str) -> Line:
     """The line under the header."""
-    return Line.of("─┼─".join("─" * width for width in widths), styles.rule)
+    line = Line.of("─┼─".join("─" * width for width in widths), styles.rule)
+    line.table, line.cells = TableRow(source, is_rule=True), ((0, len(line.text), ""),)
+    return line
 
 
-def _justified(piece: list[Run], justify: Justify, width: int, styles: Styles) -> list[Run]:
+def _justified(piece: list[Run], justify: Justify, width: int, styles: Styles) -> tuple[list[Run], list[Run]]:
+    """The blanks before and after a piece of a cell."""
     room = max(0, width - total(piece))
     left = room if justify == "right" else room // 2 if justify == "center" else 0
-    before, after = [(" " * left, styles.base)] * (left > 0), [(" " * (room - left), styles.base)] * (room > left)
-    return [*before, *piece, *after]
+    return [(" " * left, styles.base)] * (left > 0), [(" " * (room - left), styles.base)] * (room > left)
 
 
 def _line(runs: list[Run]) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from markdown_it.token import Token
@@ -23,6 +24,24 @@ def children(tokens: Sequence[Token], begin: int = 0, end: int | None = None) ->
 def inside(span: Span) -> Span:
     """The range between a node's opening and closing tokens."""
     return span[0] + 1, span[1] - 1
+
+
+# What stands before the rows of a table that is in a list or a quote.
+_PREFIX = re.compile(r"(?:[ \t]|>|[-+*][ \t]|\d+[.)][ \t])*")
+
+
+def note_rows(tokens: Sequence[Token], text: str) -> None:
+    """Keep with the rows of tables how they were written; with a header, the rule under it too."""
+    lines: list[str] = []
+    nested = False
+    for token in tokens:
+        if token.type == "table_open":
+            lines = lines or text.split("\n")
+            nested = token.level > 0
+        elif token.type == "tr_open" and token.map is not None:
+            line = token.map[0]
+            written = [_PREFIX.sub("", one, count=1) if nested else one.strip(" ") for one in lines[line : line + 2]]
+            token.meta["row"] = (*written, "", "")[:2]
 
 
 _CONTAINERS = {"bullet_list_open", "ordered_list_open", "list_item_open", "blockquote_open"}

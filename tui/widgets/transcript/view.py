@@ -19,7 +19,7 @@ from tui.widgets.transcript.find import Found, Search
 from tui.widgets.transcript.keys import NAVIGATION
 from tui.widgets.transcript.line_view import SLICE_SECONDS, LineView
 from tui.widgets.transcript.paint import Overlays
-from tui.widgets.transcript.selecting import copied, extended
+from tui.widgets.transcript.selecting import block_at, copied, extended, word_at
 
 NOTHING = Found(0, 0, True)
 
@@ -226,7 +226,14 @@ class Transcript(LineView, can_focus=True):
         self.post_message(self.Copy(text, what))
 
     def on_click(self, event: events.Click) -> None:
-        """The arrows beside a message's variants."""
+        """The arrows beside a message's variants; two clicks select a word, three a block."""
+        if event.chain > 1:
+            # Textual would select the whole conversation.
+            event.prevent_default()
+            _, place = self.screen.get_widget_and_offset_at(event.screen_x, event.screen_y)
+            if place is not None:
+                selection = word_at(self._document, place) if event.chain == 2 else block_at(self._document, place.y)
+                self.screen.selections = {self: selection} if selection is not None else {}
         if (switch := event.style.meta.get("switch")) is not None:
             event.stop()
             self.post_message(self.Switch(*switch))
