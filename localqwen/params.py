@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 Role = Literal["system", "user", "assistant"]
@@ -29,3 +29,8 @@ class SamplingParams:
     seed: int | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+
+    def overlaid(self, over: SamplingParams) -> SamplingParams:
+        """These with those of ``over`` that are set."""
+        names = [name for name in over.__slots__ if getattr(over, name) not in (None, ())]
+        return replace(self, **{name: getattr(over, name) for name in names})

@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +115,7 @@ class Desk(Display):
 
     def params_of(self, conversation: Conversation) -> SamplingParams:
         """How to sample in a conversation: its own wishes, those of the command line, those of the settings."""
-        return overlaid(overlaid(self.settings().sampling, self._params), conversation.params)
+        return self.settings().sampling.overlaid(self._params).overlaid(conversation.params)
 
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""
@@ -349,9 +348,3 @@ class Desk(Display):
         else:
             self.paint()
             self.count_tokens()
-
-
-def overlaid(base: SamplingParams, over: SamplingParams) -> SamplingParams:
-    """Parameters with those of ``over`` that are set."""
-    names = [name for name in over.__slots__ if getattr(over, name) not in (None, ())]
-    return replace(base, **{name: getattr(over, name) for name in names})

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from localqwen.chats.attachment import Attachment
@@ -19,15 +17,28 @@ from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings
 from tui.attachments import AttachmentError, human_size, read_attachment
 from tui.backend import Backend, Connection
+from tui.commands import BY_NAME
 from tui.model_list import ModelRow, advice
 from tui.model_source import source_for
+from tui.plain_commands import ConversationLines, PlainHandler, Session
 from tui.plain_terminal import Interrupt, StandardTerminal, Terminal
 from tui.plain_turn import PlainTurn
 from tui.plain_words import chosen_row, model_words
 from tui.sanitize import SafeText, safe, safe_line
 
-LISTED = 20
 LEAVING = "Ctrl+C again, or /quit, leaves."
+# What commands take and do that the full screen has not, or does in its own way; the others are in its table.
+OWN = {
+    "help": ("", "this list"),
+    "list": ("", "the conversations, newest first"),
+    "search": ("TEXT", "find text in all conversations; /open and a number goes to what was found"),
+    "open": ("N", "go on with one of that list"),
+    "attach": ("FILE", "send a text file with the next message; alone, send none"),
+    "system": ("TEXT", "the system prompt of this conversation; alone, say it"),
+    "edit": ("TEXT", "say the last message in another way"),
+    "stop": ("", "end the answer and keep it; Ctrl+C does the same"),
+    "model": ("", "the models; with a number or a name, choose one"),
+}
 
 
 async def run_plain(
@@ -45,17 +56,25 @@ class PlainChat:
         self, store: Store, connection: Connection, terminal: Terminal, settings: Settings | None = None
     ) -> None:
         settings = settings or Settings()
-        self._store = store
         self._terminal = terminal
         self._backend = Backend(connection)
-        self._system = settings.system_prompt
-        self._conversation = Conversation(store, system=self._system)
+        self._session = Session(store, settings.system_prompt, Conversation(store, system=settings.system_prompt))
         self._attached: tuple[Attachment, ...] = ()
         self._typed: deque[str | Interrupt | None] = deque()  # while an answer came
-        self._listed: list[int] = []
         self._models: list[ModelRow] = []
         self._leaving = False
         self._turn = PlainTurn(terminal, self._backend, settings.sampling, self._typed)
+        self._handlers: dict[str, PlainHandler] = {
+            **ConversationLines(self._session, self._line, lambda: self._backend.model).handlers,
+            "help": self._help,
+            "attach": self._attach,
+            "regenerate": self._regenerate,
+            "edit": self._edit,
+            "stop": self._nothing_to_stop,
+            "continue": self._continue,
+            "model": self._model,
+            "quit": self._quit,
+        }
 
     async def run(self, complaints: tuple[str, ...] = ()) -> None:
         """Ask and answer until the person leaves."""
@@ -78,8 +97,10 @@ class PlainChat:
                 return
             if not name.startswith("/") or name.startswith("//"):
                 await self._ask(text.removeprefix("/") if name.startswith("//") else text)
-            elif (command := COMMANDS.get(name.lower())) is not None:
-                await command.run(self, rest.strip())
+            elif (run := self._handlers.get(name.lower()[1:])) is not None:
+                await run(rest.strip())
+            elif "\n" in text:
+                await self._ask(text)  # what several lines begin with is no slip of the keys, such as a pasted path
             else:
                 self._line(f"There is no command {name}; /help lists them, and // begins a message with a slash.")
         except (AttachmentError, LocalqwenError) as error:
@@ -105,11 +126,18 @@ class PlainChat:
                     lines.clear()
                     self._line(LEAVING)
                     self._terminal.say(SafeText("You: "))
+                case line if "\n" in line:
+                    # The last line of a paste may still stand at the prompt, which sees no line before its end.
+                    lines.append(line)
+                    count = line.count("\n") + 1
+                    self._line(f"({count} lines came at once: Enter sends them, Ctrl+C drops them)")
+                    self._terminal.say(SafeText("... "))
                 case line if line.endswith("\\"):
                     lines.append(line.removesuffix("\\"))
                     self._terminal.say(SafeText("... "))
                 case line:
-                    return "\n".join([*lines, line])
+                    has_paste = any("\n" in one for one in lines)
+                    return "\n".join([*lines, line] if line or not has_paste else lines)
 
     def _line(self, text: str) -> None:
         self._terminal.say(SafeText(safe(text) + "\n"))
@@ -117,63 +145,43 @@ class PlainChat:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, text: str) -> None:
-        await self._conversation.ask(text, self._attached)
+        await self._session.conversation.ask(text, self._attached)
         self._attached = ()
-        await self._turn.take(self._conversation)
+        await self._turn.take(self._session.conversation)
 
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def _help(self, _: str) -> None:
-        for name, command in COMMANDS.items():
-            self._line(f"{' '.join(filter(None, (name, command.argument)))}: {command.what}")
+        for name in self._handlers:
+            argument, what = OWN.get(name) or (BY_NAME[name].argument, f"{BY_NAME[name].title}; {BY_NAME[name].help}")
+            self._line(f"{' '.join(filter(None, (f'/{name}', argument)))}: {what}")
         self._line("A line that ends with a backslash goes on in the next one.")
-
-    async def _new(self, _: str) -> None:
-        self._conversation = Conversation(self._store, system=self._system)
-        self._line("A new conversation.")
-
-    async def _list(self, _: str) -> None:
-        chats = [chat for chat in await asyncio.to_thread(self._store.chats) if chat.tip is not None][:LISTED]
-        self._listed = [chat.id for chat in chats]
-        for number, chat in enumerate(chats, 1):
-            self._line(f"{number}. {safe_line(chat.title) or 'Untitled'}")
-        self._line("/open and a number goes on with one." if chats else "There are no conversations yet.")
-
-    async def _open(self, rest: str) -> None:
-        if not self._listed:
-            await self._list("")
-        if not rest.isdecimal() or not 1 <= int(rest) <= len(self._listed):
-            self._line("Say which one, as /open 1; /list has the numbers.")
-            return
-        self._conversation = await Conversation.open(self._store, self._listed[int(rest) - 1])
-        for message in self._conversation.path:
-            name = "You" if message.role == "user" else message.model or self._backend.model
-            self._line(f"{safe_line(name)}: {message.text}")
-            for attachment in message.attachments:
-                self._line(f"(with {safe_line(attachment.name)})")
+        self._line("Pasted lines are one message, which the next Enter sends.")
 
     async def _regenerate(self, _: str) -> None:
-        path = self._conversation.path
+        path = self._session.conversation.path
         if not path or all(message.role != "user" for message in path):
             self._line("There is nothing to answer yet.")
             return
         if path[-1].role == "assistant":
-            self._conversation.rewind(path[-1].id)  # the next answer becomes a sibling of this one, which is kept
-        await self._turn.take(self._conversation)
+            self._session.conversation.rewind(
+                path[-1].id
+            )  # the next answer becomes a sibling of this one, which is kept
+        await self._turn.take(self._session.conversation)
 
     async def _continue(self, _: str) -> None:
-        if self._conversation.can_resume:
-            await self._turn.take(self._conversation, "resume")
+        if self._session.conversation.can_resume:
+            await self._turn.take(self._session.conversation, "resume")
         else:
             self._line("There is no answer to continue.")
 
     async def _edit(self, rest: str) -> None:
-        last = next((one for one in reversed(self._conversation.path) if one.role == "user"), None)
+        last = next((one for one in reversed(self._session.conversation.path) if one.role == "user"), None)
         if last is None or not rest:
             self._line("Say it anew, as /edit What I meant." if last else "There is nothing to edit yet.")
             return
-        await self._conversation.edit(last.id, rest, last.attachments)
-        await self._turn.take(self._conversation)
+        await self._session.conversation.edit(last.id, rest, last.attachments)
+        await self._turn.take(self._session.conversation)
 
     async def _attach(self, rest: str) -> None:
         if rest:
@@ -209,27 +217,3 @@ class PlainChat:
 
     async def _quit(self, _: str) -> None:
         self._leaving = True
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What runs it, what may stand behind its name, and what it does."""
-
-    run: Callable[[PlainChat, str], Awaitable[None]]
-    argument: str
-    what: str
-
-
-COMMANDS = {
-    "/help": Command(PlainChat._help, "", "this list"),
-    "/new": Command(PlainChat._new, "", "a new conversation"),
-    "/list": Command(PlainChat._list, "", "the conversations, newest first"),
-    "/open": Command(PlainChat._open, "N", "go on with one of that list"),
-    "/attach": Command(PlainChat._attach, "FILE", "send a text file with the next message; alone, send none"),
-    "/regenerate": Command(PlainChat._regenerate, "", "another answer to the last message"),
-    "/edit": Command(PlainChat._edit, "TEXT", "say the last message in another way"),
-    "/stop": Command(PlainChat._nothing_to_stop, "", "end the answer and keep it; Ctrl+C does the same"),
-    "/continue": Command(PlainChat._continue, "", "go on with an answer that was stopped"),
-    "/model": Command(PlainChat._model, "", "the models; with a number or a name, choose one"),
-    "/quit": Command(PlainChat._quit, "", "leave; everything is kept"),
-}

@@ -13,6 +13,7 @@ from typing import Protocol
 from tui.sanitize import SafeText
 
 READ_BYTES = 65536
+PASTE_SECONDS = 0.03
 
 
 class Interrupt:
@@ -27,7 +28,10 @@ class Terminal(Protocol):
         ...
 
     async def read(self) -> str | Interrupt | None:
-        """The next line without its end, or that Ctrl+C was pressed; ``None`` when no more comes."""
+        """The next line without its end, or that Ctrl+C was pressed; ``None`` when no more comes.
+
+        Lines that were pasted together are one text, with newlines in it.
+        """
         ...
 
 
@@ -41,6 +45,10 @@ class StandardTerminal:
         self._input = sys.stdin.fileno()
         self._loop = asyncio.get_running_loop()
         self._read: deque[str | Interrupt | None] = deque()
+        # A person types no second line within a moment; what comes through a pipe is lines, however fast it comes.
+        self._joins = os.isatty(self._input)
+        self._lines: list[str] = []
+        self._flush: asyncio.TimerHandle | None = None
         self._partial = b""
         self._news = asyncio.Event()
         self._encoding = sys.stdout.encoding or "utf-8"
@@ -51,6 +59,8 @@ class StandardTerminal:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
         self._loop.remove_reader(self._input)
         self._loop.remove_signal_handler(signal.SIGINT)
 
@@ -74,12 +84,28 @@ class StandardTerminal:
             data = b""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            self._put(line.decode("utf-8", "replace").removesuffix("\r"))
+            self._take(line.decode("utf-8", "replace").removesuffix("\r"))
         if not data:
             self._loop.remove_reader(self._input)
+            self._put_lines()
             if self._partial:
                 self._put(self._partial.decode("utf-8", "replace"))
             self._put(None)
+
+    def _take(self, line: str) -> None:
+        if not self._joins:
+            self._put(line)
+            return
+        self._lines.append(line)
+        if self._flush is not None:
+            self._flush.cancel()
+        # A terminal gives one line to each read, so whether there are more is seen only by waiting for them.
+        self._flush = self._loop.call_later(PASTE_SECONDS, self._put_lines)
+
+    def _put_lines(self) -> None:
+        if self._lines:
+            self._put("\n".join(self._lines))
+            self._lines = []
 
     def _put(self, item: str | Interrupt | None) -> None:
         self._read.append(item)

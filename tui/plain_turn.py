@@ -8,14 +8,15 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from localqwen.chats.session import Conversation
-from localqwen.chats.tree import Message, is_continuation
+from localqwen.chats.tree import Message
 from localqwen.events import Loading
 from localqwen.params import SamplingParams
-from tui.backend import Backend, Failed
+from tui.backend import Backend
 from tui.meters import loading_words
 from tui.plain_terminal import Interrupt, Terminal
 from tui.plain_words import Speaking, waiting_words
 from tui.sanitize import SafeText, safe
+from tui.turns import answered, begun
 
 
 class PlainTurn:
@@ -24,7 +25,10 @@ class PlainTurn:
     def __init__(
         self, terminal: Terminal, backend: Backend, params: SamplingParams, typed: deque[str | Interrupt | None]
     ) -> None:
-        """``typed`` gets what the person types meanwhile, which is for later."""
+        """``params`` hold where a conversation has no wishes of its own.
+
+        ``typed`` gets what the person types meanwhile, which is for later.
+        """
         self._terminal = terminal
         self._backend = backend
         self._params = params
@@ -36,10 +40,8 @@ class PlainTurn:
         Raises:
             ChatStoreError: The end of the answer could not be kept.
         """
-        if isinstance(self._backend.state, Failed):
-            self._backend.start()
+        asking = begun(self._backend)
         self._tell_waiting()
-        asking = self._backend.asking()
         # Of an answer that goes on, what is there was said before.
         speaking = Speaking(self._terminal, asking, len(conversation.path[-1].text) if how == "resume" else 0)
 
@@ -47,15 +49,8 @@ class PlainTurn:
             if conversation.answer is not None:
                 speaking.told(conversation.answer.message.text)
 
-        answer = conversation.respond if how == "respond" else conversation.resume
-        answering = asyncio.ensure_future(
-            answer(
-                lambda told: asking.stream(told, self._params, resume=is_continuation(told)),
-                self._params,
-                lambda: asking.model,
-                notify,
-            )
-        )
+        params = self._params.overlaid(conversation.params)
+        answering = asyncio.ensure_future(answered(asking, conversation, params, how, notify))
         try:
             await self._listen_for_stop(conversation, answering)
             self._end(speaking, await answering)

@@ -111,10 +111,7 @@ class Turns:
             changed(conversation)
 
     async def _answered(self, conversation: Conversation, changed: Told, how: Literal["respond", "resume"]) -> Message:
-        if isinstance(self._backend.state, Failed):
-            self._backend.start()
-        params = self._params(conversation)
-        asking = self._askings[id(conversation)] = self._backend.asking()
+        asking = self._askings[id(conversation)] = begun(self._backend)
 
         def told() -> None:
             # Told first when the answer has begun, before anything is asked.
@@ -122,10 +119,25 @@ class Turns:
                 conversation.stop()
             changed(conversation)
 
-        answer = conversation.respond if how == "respond" else conversation.resume
-        return await answer(
-            lambda said: asking.stream(said, params, resume=is_continuation(said)),
-            params,
-            lambda: asking.model,
-            told,
-        )
+        return await answered(asking, conversation, self._params(conversation), how, told)
+
+
+def begun(backend: Backend) -> Asking:
+    """An answer that is asked for; a model that failed is started again for it."""
+    if isinstance(backend.state, Failed):
+        backend.start()
+    return backend.asking()
+
+
+async def answered(
+    asking: Asking,
+    conversation: Conversation,
+    params: SamplingParams,
+    how: Literal["respond", "resume"],
+    notify: Callable[[], None],
+) -> Message:
+    """Have the end of a conversation answered, or its last answer continued; see :meth:`Conversation.respond`."""
+    answer = conversation.respond if how == "respond" else conversation.resume
+    return await answer(
+        lambda told: asking.stream(told, params, resume=is_continuation(told)), params, lambda: asking.model, notify
+    )

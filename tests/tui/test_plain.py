@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.events import Finished, Loading, Ready
+from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tests.tui.fakes import FakeConnection
 from tests.tui.test_sanitize import is_harmless
 from tui.plain import PlainChat
-from tui.plain_terminal import Interrupt
+from tui.plain_terminal import Interrupt, StandardTerminal
 from tui.sanitize import SafeText
 from tui.sentences import LONGEST, Sentences
 
@@ -175,7 +179,12 @@ async def test_conversations_are_listed_and_opened(store: Store, connection: Fak
 async def test_commands_that_are_none_and_slashes(store: Store, connection: FakeConnection) -> None:
     async with chatting(store, connection) as terminal:
         terminal.type("/hlep", "/help", "", "/stop", "/regenerate", "/edit", "/open")
-        await terminal.shows("no command /hlep", "/regenerate: another answer", "no answer on its way")
+        await terminal.shows(
+            "no command /hlep",
+            "/regenerate: Answer again; the old answer stays",
+            "/rename TITLE: ",
+            "no answer on its way",
+        )
         await terminal.shows("nothing to answer", "nothing to edit", "There are no conversations yet.")
         terminal.type("//etc is a folder")
         connection.client.answer("Yes.")
@@ -223,6 +232,89 @@ async def test_ctrl_c_twice_leaves_and_so_does_the_end_of_input(store: Store) ->
         terminal = FakeTerminal()
         terminal.type(*keys)
         await asyncio.wait_for(PlainChat(store, FakeConnection(), terminal).run(), 20)
+
+
+async def test_pasted_lines_are_one_message_that_enter_sends(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/etc is\na folder\\\nof", "files", "/etc\n/usr", "")
+        await terminal.shows("(3 lines came at once: Enter sends them, Ctrl+C drops them)\n... ")
+        connection.client.answer("One.")
+        await terminal.shows("One.")
+        connection.client.answer("Two.")
+        await terminal.shows("Two.")
+        asked = [messages[-1]["content"] for messages in connection.client.asked]
+        assert asked == ["/etc is\na folder\\\nof\nfiles", "/etc\n/usr"]
+        terminal.type("dropped\nlines", Interrupt(), "/help")
+        await terminal.shows("Pasted lines are one message")
+    assert len(connection.client.asked) == 2
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+async def test_lines_that_come_together_are_a_paste_on_a_terminal_only(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = pty.openpty()[::-1] if is_terminal else os.pipe()
+    monkeypatch.setattr("sys.stdin", os.fdopen(reading))
+    with StandardTerminal() as terminal:
+        os.write(writing, b"one\ntwo\nthree\n")
+        read = [await asyncio.wait_for(terminal.read(), 20) for _ in range(1 if is_terminal else 3)]
+        os.write(writing, b"typed\n")
+        read.append(await asyncio.wait_for(terminal.read(), 20))
+    os.close(writing)
+    assert read == ["one\ntwo\nthree", "typed"] if is_terminal else ["one", "two", "three", "typed"]
+
+
+async def test_a_conversation_is_asked_in_its_own_way(store: Store, connection: FakeConnection) -> None:
+    settings = Settings(system_prompt="Be brief.", temperature=0.5, top_p=0.9)
+    conversation = Conversation(store, system="Be long.")
+    await conversation.ask("hi")
+    await conversation.set_params(SamplingParams(temperature=1.5))
+    async with chatting(store, connection, settings) as terminal:
+        terminal.type("/open 1", "/system", "/regenerate")
+        await terminal.shows("The system prompt is: Be long.\n")
+        connection.client.answer("Long.")
+        await terminal.shows("Long.")
+        assert connection.client.asked[0][0]["content"] == "Be long."
+        assert connection.client.params[0] == SamplingParams(temperature=1.5, top_p=0.9)
+        terminal.type("/system Rhyme.", "again")
+        connection.client.answer("Song.")
+        await terminal.shows("Song.")
+        assert connection.client.asked[1][0]["content"] == "Rhyme."
+
+
+async def test_conversations_are_searched_named_deleted_and_had_back(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/rename x", "/delete", "/undo", "/search", "/search shed", "the shed leaks")
+        connection.client.answer("Mend it.")
+        await terminal.shows("Say what to look for", "Nothing was found.", "Nothing was deleted.", "Mend it.")
+        terminal.type("/rename", "/rename Roof", "/delete", "/list", "/undo", "/new", "/search leak", "/open 1")
+        await terminal.shows(
+            "Say the title", "It is named Roof now.", "Deleted. /undo", "There are no conversations yet."
+        )
+        await terminal.shows("1. Roof: the shed leaks", "You: the shed leaks\nfake: Mend it.\n")
+    assert [chat.title for chat in store.chats()] == ["Roof"]
+
+
+async def test_conversations_are_written_and_read(store: Store, connection: FakeConnection, notes: str) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/export a.json", "/import", "/import gone.json", "hi")
+        connection.client.answer("Hello.")
+        await terminal.shows("There is no conversation yet", "Say which file, as /import", "Error: ", "Hello.")
+        terminal.type("/export", f"/export {notes}", "/export a.json", "/new", "/import a.json")
+        await terminal.shows("Say which file, as /export", "is there already", "Written to", "You: hi\nfake: Hello.")
+    assert len(store.chats()) == 2
+
+
+async def test_versions_are_gone_through(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("/previous", "hi")
+        connection.client.answer("A.")
+        await terminal.shows("There are no versions here", "fake: A.")
+        terminal.type("/regenerate")
+        connection.client.answer("B.")
+        await terminal.shows("fake: B.")
+        terminal.type("/next", "/previous")
+        await terminal.shows("This is the last version.", "Version 1 of 2.\nYou: hi\nfake: A.")
 
 
 @given(st.lists(st.text('ab .!?\n"…。1', max_size=12), max_size=30))
