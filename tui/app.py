@@ -103,15 +103,20 @@ class ChatApp(App[None]):
 
     def _painted(self) -> None:
         """Do what the first frame need not wait for."""
-        if not gc.isenabled():
-            # So `localqwen chat` starts: what is there by now stays, and a collection would look at all of it.
-            gc.freeze()
-            gc.enable()
         self.backend.start()
         self.set_timer(WARM_UP_SECONDS, self._warm_up)
 
     def _warm_up(self) -> None:
-        self.run_worker(partial(import_module, ANSWERS), thread=True, group="warm-up")
+        self.run_worker(self._import_answers(), group="warm-up")
+
+    async def _import_answers(self) -> None:
+        try:
+            await asyncio.to_thread(import_module, ANSWERS)
+        finally:
+            if not gc.isenabled():
+                # So `localqwen chat` starts: what is there by now stays, and each full collection would walk over it.
+                gc.freeze()
+                gc.enable()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (Ctrl+P) offers: every command of the table."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from time import monotonic, perf_counter, thread_time
 
@@ -44,7 +43,6 @@ class LineView(ScrollView):
         self._highlighter = Highlighter()
         self._settling = False
         self._heights_at = 0.0
-        self._is_frozen = False
         self._pacer = Pacer()
         self._changed: list[Entry] = []
         self._frame: Timer | None = None
@@ -57,7 +55,6 @@ class LineView(ScrollView):
         """Show other entries, from their end."""
         self.screen.clear_selection()
         self._document.replace(entries)
-        self._is_frozen = False
         self.following = True
         self._settle()
         self._work_later()
@@ -242,7 +239,6 @@ class LineView(ScrollView):
         if self._document.is_exact and not is_busy and not self._highlighter.is_busy and self._worker is not None:
             self._worker.stop()
             self._worker = None
-            self._spare_the_collector()
 
     def _take_heights(self) -> None:
         """Let heights count that were found, and keep what is in view where it is."""
@@ -256,14 +252,6 @@ class LineView(ScrollView):
         if not self.following:
             self._scroll_now(document.top(index) + offset)
         self._settle(repaint=False)
-
-    def _spare_the_collector(self) -> None:
-        # A full collection walks over all objects and stops everything for 50 ms and more. What is there now mostly
-        # stays, and nothing of the transcript needs the collector: it has no cycles.
-        if not self._is_frozen and gc.isenabled():
-            self._is_frozen = True
-            gc.collect(1)
-            gc.freeze()
 
     def _more_work(self, deadline: float) -> bool:
         """Other work until ``deadline``; says whether there is more of it."""
