@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 
@@ -29,18 +30,40 @@ def budget() -> Budget:
     return Budget(Backend(FakeConnection()))
 
 
-async def test_what_an_answer_was_made_from_is_not_counted_again(store: Store) -> None:
+async def test_before_a_model_is_there_nobody_knows_the_window(store: Store) -> None:
     conversation = await conversation_with_answer(store, Usage(prompt_tokens=1000, completion_tokens=20))
     spent = await budget().look(conversation, Outgoing("word " * 70))
-    assert spent.draft == 100
-    assert spent.is_estimate
-    assert spent.left is None, "nobody knows the window before the model is there"
+    assert (spent.draft, spent.left, spent.is_estimate) == (100, None, True)
+
+
+async def ready(window: int) -> tuple[Budget, FakeConnection]:
+    """A budget whose model is there."""
+    connection = FakeConnection(window=window)
+    backend = Backend(connection)
+    changed = asyncio.Event()
+    backend.on_change = changed.set
+    backend.start()
+    while not isinstance(backend.state, Ready):
+        await changed.wait()
+        changed.clear()
+    return Budget(backend), connection
+
+
+async def test_what_an_answer_was_made_from_is_not_counted_again(store: Store) -> None:
+    conversation = await conversation_with_answer(store, Usage(prompt_tokens=1000, completion_tokens=20))
+    made, connection = await ready(4096)
+    connection.client.counts = {"word": 7}
+    assert await made.look(conversation, Outgoing("word")) == Spent(7, 4096 - 1020, (), is_estimate=False)
 
 
 async def test_without_figures_the_history_is_estimated(store: Store) -> None:
     conversation = await conversation_with_answer(store, None)
-    spent = await budget().look(conversation, Outgoing("a"))
-    assert spent.is_estimate
+    made, connection = await ready(4096)
+    connection.client.counts = {"word": 7}
+    spent = await made.look(conversation, Outgoing("word"))
+    assert (spent.draft, spent.is_estimate) == (7, True)
+    assert spent.left is not None
+    assert 4096 - 100 < spent.left < 4096
 
 
 async def test_each_attachment_has_its_tokens(store: Store) -> None:

@@ -45,7 +45,7 @@ async def test_a_file_and_a_paste_reach_the_model_and_stand_under_the_message(st
         assert told.index("File: notes.txt") < told.index("the notes") < told.index("a line that is pasted")
         stage.client.answer("I have read it.")
         await stage.rests()
-        await stage.sees("see", "notes.txt · 10 B", "pasted text 1 · 33 kB", "I have read it.")
+        await stage.sees("see", "notes.txt · 10 B", "pasted text 1 · 32.2 KiB", "I have read it.")
         assert stage.kept[0].text.strip() == "see"
         assert [file.name for file in stage.kept[0].attachments] == ["notes.txt", "pasted text 1"]
         assert stage.composer.outgoing.is_empty

@@ -6,23 +6,24 @@ from collections.abc import Iterable, Sequence
 
 from rich.style import Style
 
+from tui.attachments import human_size
 from tui.sanitize import SafeText, inert, original
 from tui.widgets.transcript.base import Entry, Look, estimate_lines, title, with_margin
 from tui.widgets.transcript.flow import breaks, total
 from tui.widgets.transcript.line import Line, Run, expand
 from tui.widgets.transcript.styles import Styles
 
-__all__ = ["Attachment", "Entry", "NoteEntry", "PersonEntry", "QueuedEntry"]
+__all__ = ["Entry", "Named", "NoteEntry", "PersonEntry", "QueuedEntry"]
 
 # A file's name, and its size in bytes.
-Attachment = tuple[SafeText, int]
+Named = tuple[SafeText, int]
 _BAR = 4
 
 
 class PersonEntry(Entry):
     """What a person typed: shown as it was typed, for it is no Markdown until they say so."""
 
-    def __init__(self, text: str, attachments: Sequence[Attachment] = (), *, key: int | None = None) -> None:
+    def __init__(self, text: str, attachments: Sequence[Named] = (), *, key: int | None = None) -> None:
         super().__init__(key)
         self._text = inert(text)
         self._attachments = list(attachments)
@@ -117,12 +118,12 @@ def plain_lines(text: str, style: Style, width: int) -> list[Line]:
     return lines
 
 
-def _chips(attachments: Sequence[Attachment], width: int, styles: Styles) -> list[Line]:
+def _chips(attachments: Sequence[Named], width: int, styles: Styles) -> list[Line]:
     """Names and sizes, as many beside each other as there is room for."""
     rows: list[list[Run]] = []
     used = width
     for name, size in attachments:
-        label = f" {_shortened(name, width - 14)} · {bytes_in_words(size)} "
+        label = f" {_shortened(name, width - 14)} · {human_size(size)} "
         cells = total([(label, styles.chip)])
         if rows and used + 1 + cells <= width:
             rows[-1] += [(" ", styles.person), (label, styles.chip)]
@@ -136,13 +137,6 @@ def _chips(attachments: Sequence[Attachment], width: int, styles: Styles) -> lis
 def _shortened(name: SafeText, width: int) -> str:
     pieces = list(breaks(name, max(width, 4)))
     return name if len(pieces) == 1 else name[: pieces[0][1] - 1] + "…"
-
-
-def bytes_in_words(size: int) -> str:
-    """A size as people say it: ``"812 B"``, ``"12 kB"``, ``"3.4 MB"``."""
-    if size < 1000:
-        return f"{size} B"
-    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def _blank() -> Line:

@@ -25,10 +25,6 @@ class Extent:
         """All heights together."""
         return self.top(len(self._heights))
 
-    def height(self, index: int) -> int:
-        """One height."""
-        return self._heights[index]
-
     def append(self, height: int) -> None:
         """Add a height at the end."""
         node = len(self._nodes)

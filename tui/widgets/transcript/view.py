@@ -34,12 +34,11 @@ class Transcript(LineView, can_focus=True):
     """
 
     class Copy(Message):
-        """Text is to be copied: ``what`` is ``selection``, ``message``, ``block`` or ``code``."""
+        """Text is to be copied."""
 
-        def __init__(self, text: str, what: str) -> None:
+        def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
-            self.what = what
 
     class Switch(Message):
         """Another variant of the message ``key`` is asked for: the one before (-1) or after (1) it."""
@@ -48,13 +47,6 @@ class Transcript(LineView, can_focus=True):
             super().__init__()
             self.key = key
             self.direction = direction
-
-    class Moved(Message):
-        """The cursor is somewhere else; ``current`` is ``None`` when it is nowhere."""
-
-        def __init__(self, current: Current | None) -> None:
-            super().__init__()
-            self.current = current
 
     class FoundChanged(Message):
         """A search goes on, has ended, or shows another hit."""
@@ -138,14 +130,12 @@ class Transcript(LineView, can_focus=True):
         assert current is not None
         self._reveal_entry(current.entry, current.first, current.end)
         self.refresh()
-        self.post_message(self.Moved(current))
 
     def clear_cursor(self) -> None:
         """Have the cursor nowhere."""
         if self._cursor.current is not None:
             self._cursor.clear()
             self.refresh()
-            self.post_message(self.Moved(None))
 
     def _reveal_entry(self, index: int, first: int, end: int) -> None:
         """Scroll as little as shows these lines of an entry, from their beginning if they are too many."""
@@ -214,16 +204,11 @@ class Transcript(LineView, can_focus=True):
 
     def action_copy(self) -> None:
         """Ask for a copy of what is selected, or else of what the cursor is on."""
-        text, current = self.current_text(), self.current
+        text = self.current_text()
         if text is None:
             raise SkipAction
-        if not text:
-            return
-        if self.text_selection is not None or current is None:
-            what = "selection"
-        else:
-            what = "code" if current.block == "code" else current.kind
-        self.post_message(self.Copy(text, what))
+        if text:
+            self.post_message(self.Copy(text))
 
     def on_click(self, event: events.Click) -> None:
         """The arrows beside a message's variants; two clicks select a word, three a block."""
