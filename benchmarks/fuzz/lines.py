@@ -88,7 +88,7 @@ class _Typing(StandardTerminal):
     def __init__(self, model: HostileModel, lines: Iterator[str]) -> None:
         super().__init__()
         self._model = model
-        self._lines = lines
+        self._typed = lines
         self._asked = asyncio.Event()
 
     def say(self, text: SafeText) -> None:
@@ -103,7 +103,7 @@ class _Typing(StandardTerminal):
         self._asked.clear()
         while self._model.listener is None:  # noqa: ASYNC110 (it tells nobody when it lives)
             await asyncio.sleep(LOOK_SECONDS)
-        return next(self._lines, None)
+        return next(self._typed, None)
 
 
 def _chat(

@@ -38,7 +38,8 @@ HOW = {
     "naked": (
         "from tui import sanitize\n"
         "def naked(text): return text.encode('utf-8', 'replace').decode()\n"
-        "sanitize.safe = sanitize.safe_line = sanitize.safe_cells = sanitize.inert = sanitize.without_controls = naked\n"
+        "for name in ('safe', 'safe_line', 'safe_cells', 'inert', 'without_controls'):\n"
+        "    setattr(sanitize, name, naked)\n"
     ),
 }
 
