@@ -210,7 +210,10 @@ def duel(arguments: argparse.Namespace) -> None:
                     **options,
                 )
                 print(sweep_row(name, result), flush=True)
-                speeds[name].append(result.get("decode", 0.0))
+                if "decode" not in result:
+                    print(f"\nNothing to compare: the {name} layout was not loaded.")
+                    return
+                speeds[name].append(result["decode"])
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     print(f"\nMedians of decode: {medians}; planned / pinned {medians['planned'] / medians['pinned']:.1%}.")
 
