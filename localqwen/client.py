@@ -51,13 +51,13 @@ class Client:
     """An asynchronous client of one endpoint; use it as ``async with Client(endpoint) as client``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Raises :class:`ServerError` for a malformed address."""
+        """Raises :class:`ServerError` for a malformed address or API key."""
         host = endpoint.host
         self.endpoint = endpoint
         self._lacking: set[str] = set()
         headers = {"Localqwen-Events": "1"}
-        if endpoint.api_key:
-            headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        if endpoint.authorization:
+            headers["Authorization"] = endpoint.authorization
         self._http = httpx.AsyncClient(
             base_url=endpoint.url.rstrip("/").removesuffix("/v1"),
             headers=headers,

@@ -19,6 +19,7 @@ import click
 
 from localqwen.cli import printable
 from localqwen.cli.model_options import model_options
+from localqwen.endpoint import checked_key
 from localqwen.errors import LocalqwenError
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     """
     from localqwen.server.guard import is_loopback
 
+    if private:
+        api_key = None  # the key of the environment is meant for a server that others reach
+    elif api_key is not None:
+        checked_key(api_key)
     if private and not uds:
         raise click.UsageError("--private needs --uds.")
     loopback = is_loopback(host)

@@ -28,7 +28,8 @@ def env(tmp_path_factory: pytest.TempPathFactory, demo_gguf: Path) -> Iterator[d
     folder = home / "data" / "models"
     folder.mkdir(parents=True)
     (folder / demo_gguf.name).symlink_to(demo_gguf)
-    env = {**os.environ, "LOCALQWEN_HOME": str(home)}
+    # A key that is exported for another server must not close the private one.
+    env = {**os.environ, "LOCALQWEN_HOME": str(home), "LOCALQWEN_API_KEY": "for-others"}
     yield env
     for process in servers(env):
         process.kill()

@@ -89,6 +89,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
         (["--host", "0.0.0.0"], 2, "--api-key"),
         (["--host", "nobody.invalid", "--api-key", "x"], 1, "nobody.invalid is no address"),
         (["--host", "192.0.2.1", "--api-key", "x"], 1, "192.0.2.1 is no address of this machine"),
+        (["--api-key", "schlüssel"], 1, "The API key is not one"),
         (["--private"], 2, "--uds"),
         (["--port", "70000"], 2, "--port"),
     ],

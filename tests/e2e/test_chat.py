@@ -83,7 +83,7 @@ def test_a_server_that_is_killed_is_explained_and_started_again(demo_home: Path)
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *LOCALQWEN, *arguments],
-        env={**os.environ, "LOCALQWEN_HOME": str(home)},
+        env={**os.environ, "LOCALQWEN_HOME": str(home), "LOCALQWEN_API_KEY": "for-others"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -113,6 +113,7 @@ def test_without_a_model_one_sentence_says_how_to_get_one(home: Path, arguments:
         (("chat", "nosuchmodel"), 1, "nosuchmodel"),
         (("chat", "--endpoint", "ftp://x"), 1, "http"),
         (("chat", "--api-key", "x"), 2, "--endpoint"),
+        (("chat", "--endpoint", "http://x", "--api-key", "schlüssel"), 1, "The API key is not one"),
         (("chat", "--endpoint", "http://x", "--ctx", "5"), 2, "--ctx"),
         (("chat", "--ctx", "0"), 2, "--ctx"),
     ],
