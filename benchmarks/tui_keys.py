@@ -10,6 +10,7 @@ character is turned into bytes for the terminal. Stock Textual's figures were ta
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import statistics
 import string
@@ -128,10 +129,13 @@ async def run() -> Figures:
     """One run in a new chat."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "chats.sqlite3")
+        gc.disable()  # as `localqwen chat` begins
         app = ChatApp(store, Scripted(lambda n: "word " if n % 80 else "\n\n", RATE, RATE * 60))
         watch = Watch(app)
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.pause()
+            while not gc.isenabled():  # noqa: ASYNC110 (it tells nobody)
+                await asyncio.sleep(0.05)
             composer = app.screen.query_one(Composer)
             composer.fill("Tell me a long story.")
             await pilot.press("enter")

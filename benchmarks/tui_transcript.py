@@ -38,7 +38,7 @@ from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
 from tui.attachments import Outgoing
-from tui.backend import Listener
+from tui.connections import Listener
 from tui.widgets.sidebar import Sidebar
 from tui.widgets.transcript.view import Transcript
 
@@ -207,6 +207,7 @@ class Scenario:
     async def run(self) -> None:
         """Everything; the figures are in :attr:`figures` then."""
         await self._until(lambda: self._app.chat.is_running and bool(self._app.chat.query(Transcript)))
+        await self._until(gc.isenabled)
         await asyncio.sleep(0.5)
         await self._open(SHORT, "warm-up")
         memory = rss()
@@ -315,13 +316,14 @@ class Measured(ChatApp):
         self.exit()
 
 
-async def inside(report: Path) -> None:
-    """The app, on the pseudo-terminal."""
+def inside(report: Path) -> None:
+    """The app, on the pseudo-terminal, begun as `localqwen chat` begins it."""
+    gc.disable()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "chats.sqlite3")
         scripted = Scripted()
         app = Measured(store, scripted, {n: fill(store, n) for n in (SHORT, LONG)}, report)
-        await app.run_async()
+        app.run_sturdily()
         store.close()
 
 
@@ -394,6 +396,6 @@ def main(runs: int) -> None:
 
 if __name__ == "__main__":
     if "--inside" in sys.argv:
-        asyncio.run(inside(Path(sys.argv[-1])))
+        inside(Path(sys.argv[-1]))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)

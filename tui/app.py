@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -23,8 +24,10 @@ from localqwen.chats.store import Store
 from localqwen.errors import LocalqwenError
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
-from tui.backend import Backend, Connection
+from tui.backend import Backend
+from tui.collector import Collector
 from tui.commands import COMMANDS, key_label
+from tui.connections import Connection
 from tui.keymap import label, resolved
 from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
@@ -35,6 +38,7 @@ from tui.theme import THEMES, first_theme, has_no_color
 # What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
 ANSWERS = "tui.widgets.transcript.answer"
 WARM_UP_SECONDS = 0.3
+COLLECT_SECONDS = 5.0
 
 
 class ChatApp(App[None]):
@@ -71,6 +75,7 @@ class ChatApp(App[None]):
         self._settings_path = settings_path
         self._keeping = asyncio.Lock()
         self._broken: BaseException | None = None
+        self._collector = Collector()
         self._complaints = complaints
         for theme in THEMES:
             self.register_theme(theme)
@@ -113,10 +118,24 @@ class ChatApp(App[None]):
         try:
             await asyncio.to_thread(import_module, ANSWERS)
         finally:
-            if not gc.isenabled():
-                # So `localqwen chat` starts: what is there by now stays, and each full collection would walk over it.
-                gc.freeze()
-                gc.enable()
+            if not gc.isenabled():  # so `localqwen chat` starts
+                self._collector.begin()
+                self.set_interval(COLLECT_SECONDS, self._collect)
+
+    def on_unmount(self) -> None:
+        """Nothing of this app outlives it."""
+        self._collector.end()
+
+    def _collect(self) -> None:
+        if self.backend.is_busy:
+            self._collector.touched()
+        self._collector.look()
+
+    async def on_event(self, event: events.Event) -> None:
+        """See :class:`App`."""
+        if isinstance(event, events.InputEvent):
+            self._collector.touched()
+        await super().on_event(event)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette (Ctrl+P) offers: every command of the table."""
