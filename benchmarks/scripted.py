@@ -10,7 +10,7 @@ from localqwen.client import MODEL_DEFAULTS
 from localqwen.device_memory import DeviceMemory
 from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from tui.backend import Listener
+from tui.connections import Listener
 
 TICK_SECONDS = 0.005
 

@@ -27,7 +27,7 @@ from localqwen.serve_options import ServeOptions  # noqa: E402
 from tests.tui.person import Person  # noqa: E402
 from tests.tui.pictures.camera import posed, still, unmoved  # noqa: E402
 from tui.app import ChatApp  # noqa: E402
-from tui.backend import LocalServer  # noqa: E402
+from tui.connections import LocalServer  # noqa: E402
 from tui.screens.edit import EditScreen  # noqa: E402
 
 SIZE, LOWER = (112, 42), (112, 34)

@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from localqwen.device_memory import DeviceMemory
 from localqwen.errors import LocalqwenError, ServerError
 from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Planned, Ready
 from localqwen.pace import Pace
-from localqwen.params import ChatMessage, SamplingParams
+from localqwen.params import ChatMessage
 from localqwen.token_count import TokenCount, estimate
-from tui.connections import AnswerClient, Connection, Listener, LocalServer, RemoteServer
-from tui.meters import Watch
-
-__all__ = [
-    "AnswerClient",
-    "Asking",
-    "Backend",
-    "Connection",
-    "Failed",
-    "Listener",
-    "LocalServer",
-    "RemoteServer",
-    "Starting",
-    "State",
-    "Stopped",
-]
+from tui.backend_state import Failed, Starting, State, Stopped
+from tui.connections import AnswerClient, Connection, Listener
 
 # A dying server closes all its connections at once; this is how long the second one may take to be noticed.
 NOTICE_SECONDS = 0.3
 MEMORY_SECONDS = 2.0
 GIVEN_UP = "Loading was cancelled: the next message loads the model again, or choose another one."
-
-
-@dataclass(frozen=True, slots=True)
-class Starting:
-    """Nothing is known yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """There is no model to talk to; ``reason`` is a sentence. The next message tries again."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped(Failed):
-    """Loading was cancelled, which is no mishap."""
-
-
-State: TypeAlias = Starting | Loading | Ready | Failed
 
 
 class Backend:
@@ -97,19 +62,25 @@ class Backend:
         self.restarting()
         self.spawn(self.run())
 
+    def revive(self) -> None:
+        """Begin a new life if the last one has failed: something is going to be asked."""
+        if isinstance(self.state, Failed):
+            self.start()
+
     async def run(self) -> None:
         """Live one life of the connection; its end is a state and no exception."""
         self._leave()
         life = self._life = _Life(self)
         self._set(Starting())
-        living = life.task = self._spawn(self.connection.live(life))
+        living = self._spawn(self.connection.live(life))
         watching = self._spawn(self._watch_memory(life))
+        life.on_end = living.cancel
         try:
             await asyncio.wait([living])
         finally:
             living.cancel()
             watching.cancel()
-        if self._life is not life:
+        if life.is_over:
             return  # given up, or another one has begun
         self._client = None
         try:
@@ -152,11 +123,17 @@ class Backend:
         self.loading = Pace()
         self._set(Starting())
 
+    async def close(self) -> None:
+        """Leave the model, and wait until nothing goes on here."""
+        self._leave()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _leave(self) -> None:
         life, self._life = self._life, None
         self._client = None
-        if life is not None and life.task is not None:
-            life.task.cancel()
+        if life is not None:
+            life.end()
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -173,23 +150,13 @@ class Backend:
                 raise ServerError(self.state.reason)
             await self._next_change()
 
-    def asking(self) -> Asking:
-        """One answer that is going to be asked for."""
-        return Asking(self)
-
-    def stream(
-        self, history: list[ChatMessage], params: SamplingParams, *, resume: bool = False
-    ) -> AsyncGenerator[AnswerEvent, None]:
-        """The events of the next answer; :meth:`asking` tells more of it."""
-        return self.asking().stream(history, params, resume=resume)
-
     async def count_tokens(self, said: Sequence[ChatMessage] | str) -> TokenCount:
         """How many tokens that takes: counted where a server does, else estimated."""
         client = self._client if isinstance(self.state, Ready) else None
         tokens = await client.count_tokens(said) if client is not None else None
         return TokenCount(tokens, is_exact=True) if tokens is not None else estimate(said)
 
-    async def _next_event(self, events: AsyncGenerator[AnswerEvent, None]) -> AnswerEvent | None:
+    async def next_event(self, events: AsyncGenerator[AnswerEvent, None]) -> AnswerEvent | None:
         """The next event, ``None`` after the last; ``Finished("cancelled")`` when the model is left meanwhile."""
         wait = asyncio.timeout(None)
         try:
@@ -201,9 +168,30 @@ class Backend:
         finally:
             self._waits.discard(wait)
 
-    def _counts(self, change: int) -> None:
-        self._answering += change
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While an answer comes."""
+        self._answering += 1
         self._changed.set()
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            self._changed.set()
+
+    async def reason_of_death(self) -> str | None:
+        """Why our own server died; ``None`` for one that lives, which is known after a moment, or is not ours."""
+        if self.connection.address is not None:
+            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                while self._client is not None:
+                    await self._next_change()
+        if self._client is not None:
+            return None
+        while not isinstance(self.state, Failed):
+            await self._next_change()
+        return self.state.reason
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -231,22 +219,10 @@ class Backend:
                 await self._next_change()
                 continue
             memory = await client.memory()
-            if memory and memory != self.memory and life is self._life:
+            if memory and memory != self.memory and not life.is_over:
                 self.memory = memory
                 self.on_change()
             await asyncio.sleep(MEMORY_SECONDS)
-
-    async def _reason_of_death(self) -> str | None:
-        """Why the server died; ``None`` for one that lives, which is known after a moment."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NOTICE_SECONDS):
-                while self._client is not None:
-                    await self._next_change()
-        if self._client is not None:
-            return None
-        while not isinstance(self.state, Failed):
-            await self._next_change()
-        return self.state.reason
 
     async def _next_change(self) -> None:
         self._changed.clear()
@@ -264,63 +240,27 @@ class Backend:
         return task
 
 
-class Asking:
-    """One answer, whatever model gives it: which one that is, what the clock says, and the events."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._model: str | None = None
-        self.watch = Watch(time.monotonic())
-
-    @property
-    def model(self) -> str:
-        """Who answers; who would, before that is settled."""
-        return self._model or self._backend.model
-
-    async def stream(
-        self, history: list[ChatMessage], params: SamplingParams, *, resume: bool = False
-    ) -> AsyncGenerator[AnswerEvent, None]:
-        """The events of the answer to ``history``, once there is a model; with ``resume``, of its last message's rest.
-
-        When the server dies in the middle, the answer's error is why it died and not that the connection broke. When
-        another model is chosen, it ends as cancelled. Raises :class:`ServerError` when there is no model.
-        """
-        backend = self._backend
-        client = await backend.client()
-        self._model = backend.model
-        is_ours = backend.connection.address is None
-        more = {"resume": True} if resume else {}
-        events = client.stream(history, params, self._model, **more)
-        backend._counts(+1)
-        try:
-            while (event := await backend._next_event(events)) is not None:
-                self.watch = self.watch.see(event, time.monotonic())
-                if isinstance(event, Finished) and event.reason == "error" and is_ours:
-                    reason = await backend._reason_of_death()
-                    event = replace(event, error=reason) if reason else event
-                yield event
-                if isinstance(event, Finished):
-                    return
-        finally:
-            backend._counts(-1)
-            await events.aclose()
-
-
 class _Life:
     """One life of a connection: what it still says when it has been left is not heard."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self.client: AnswerClient | None = None
-        self.task: asyncio.Task[Any] | None = None
+        self.is_over = False
+        self.on_end: Callable[[], object] = lambda: None
+
+    def end(self) -> None:
+        """Hear no more of it."""
+        self.is_over = True
+        self.on_end()
 
     def loaded(self, client: AnswerClient, event: LoadEvent) -> None:
         """See :class:`Listener`."""
         self.client = client
-        if self._backend._life is self:
-            self._backend.loaded(client, event)
+        if not self.is_over:
+            self._listener.loaded(client, event)
 
     def lost(self) -> None:
         """See :class:`Listener`."""
-        if self._backend._life is self:
-            self._backend.lost()
+        if not self.is_over:
+            self._listener.lost()

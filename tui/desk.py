@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from textual.screen import Screen
@@ -25,12 +22,10 @@ from tui.display import Display
 from tui.keymap import label
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
+from tui.voice import Voice
 from tui.widgets.find_bar import FindBar
 
-# Times that are left go down while nothing else happens.
-TICK_SECONDS = 1.0
 LISTED_AT_ONCE = 500
-COMPLAINT_SECONDS = 20
 
 
 class Desk(Display):
@@ -55,7 +50,7 @@ class Desk(Display):
         self._params = params
         self._temporary: Store | None = None
         self._listed = LISTED_AT_ONCE
-        self._complained: dict[str, float] = {}
+        self.voice = Voice(screen)
         self._given_up: Outgoing | None = None
         self._budget = Budget(backend)
         super().__init__(screen, backend, Turns(backend, self.params_of), self.blank())
@@ -67,40 +62,6 @@ class Desk(Display):
     def run(self, work: Callable[[], Coroutine[None, None, Any]], group: str, *, exclusive: bool = False) -> None:
         """Do something in the background of the screen; ``exclusive`` ends what the group does already."""
         self.screen.run_worker(work, group=group, exclusive=exclusive)
-
-    def say(self, sentence: SafeText, *, seconds: float = 4) -> None:
-        """Tell something that needs no answer."""
-        self.screen.notify(sentence, timeout=seconds, markup=False)
-
-    def complain(self, error: LocalqwenError) -> None:
-        """Tell what went wrong, unless the same sentence is still there: drafts are kept several times a second."""
-        if not self.is_alive:
-            return
-        sentence = safe_line(str(error))
-        now = time.monotonic()
-        if now - self._complained.get(sentence, -math.inf) < COMPLAINT_SECONDS:
-            return
-        self._complained = {sentence: now}
-        shown = SafeText(sentence[:1].upper() + sentence[1:])
-        self.screen.notify(shown, severity="error", timeout=COMPLAINT_SECONDS, markup=False)
-
-    async def trying(self, work: Awaitable[object]) -> bool:
-        """Await something that may fail in words; tell whether it did what it should."""
-        try:
-            await work
-        except LocalqwenError as error:
-            self.complain(error)
-            return False
-        return True
-
-    async def tell_written(self, write: Callable[[], Path]) -> None:
-        """Let a file be written, and tell where it is or what went wrong."""
-        try:
-            path = await asyncio.to_thread(write)
-        except LocalqwenError as error:
-            self.complain(error)
-        else:
-            self.say(safe_line(f"Written to {path}."), seconds=8)
 
     # -- which conversation ----------------------------------------------------------------------------------------
 
@@ -163,15 +124,15 @@ class Desk(Display):
             try:
                 conversation = self.turns.find(self.store, chat_id) or await Conversation.open(self.store, chat_id)
             except LocalqwenError as error:
-                self.complain(error)
+                self.voice.complain(error)
                 return
             # Last: what is typed while the other one is read belongs to this one.
-            if not await self.trying(self.leave()):
+            if not await self.voice.trying(self.leave()):
                 return
             self.show(conversation)
         if message_id is not None:
             if all(message.id != message_id for message in self.conversation.path):
-                if not await self.trying(self.conversation.switch(message_id)):
+                if not await self.voice.trying(self.conversation.switch(message_id)):
                     return
                 self.show_path()
             self.transcript.go_to(message_id)
@@ -192,39 +153,9 @@ class Desk(Display):
             if draft != self._given_up:
                 self._given_up = draft
                 sentence = safe_line(f"What you have typed is not kept ({error}). Ctrl+Q again quits without it.")
-                self.screen.notify(sentence, severity="error", timeout=COMPLAINT_SECONDS, markup=False)
+                self.voice.warn(sentence)
                 return False
         return True
-
-    def take_up_draft(self) -> None:
-        """Lay the draft open that was left behind, unless the person has begun something else by then."""
-        self.run(self._take_up_draft, "waiting")
-
-    async def _take_up_draft(self) -> None:
-        first = self.conversation
-        try:
-            chat = await asyncio.to_thread(self.store.abandoned_draft)
-        except ChatStoreError as error:
-            self.complain(error)
-            return
-        is_untouched = self.conversation is first and first.chat is None and not self.turns.is_under_way(first)
-        if chat is not None and self.is_alive and is_untouched and self.composer.draft == Outgoing():
-            self.show(Conversation(self.store, chat))
-
-    def tell_waiting(self) -> None:
-        """Tell of messages that a kill or a stop has left in a queue."""
-        self.run(self._tell_waiting, "waiting")
-
-    async def _tell_waiting(self) -> None:
-        try:
-            waiting = await asyncio.to_thread(self.store.chats_with_queue)
-            chat = await asyncio.to_thread(self.store.chat, waiting[0]) if waiting else None
-        except ChatStoreError as error:
-            self.complain(error)
-            return
-        if chat is not None and self.is_alive:
-            title = safe_line(chat.title)
-            self.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
 
     def list_chats(self) -> None:
         """Bring the list of conversations up to date."""
@@ -240,7 +171,7 @@ class Desk(Display):
         try:
             chats = await asyncio.to_thread(self.store.chats, limit + 1)
         except ChatStoreError as error:
-            self.complain(error)
+            self.voice.complain(error)
             return
         current = self.conversation.chat if not self.is_temporary else None
         if self.is_alive:
@@ -256,7 +187,7 @@ class Desk(Display):
 
     async def _keep_draft(self, conversation: Conversation, draft: Outgoing) -> None:
         had_chat = conversation.chat is not None
-        await self.trying(conversation.save_draft(draft.text, draft.attachments))
+        await self.voice.trying(conversation.save_draft(draft.text, draft.attachments))
         # The list shows the drafts of conversations that have nothing else.
         if had_chat != (conversation.chat is not None) or conversation.tip is None:
             self.list_chats()
@@ -286,7 +217,7 @@ class Desk(Display):
     ) -> bool:
         """Have a conversation answered after ``prepare`` has committed the question; ``False`` while it has a turn."""
         if not self.turns.begin(conversation):
-            self.say(SafeText("An answer is on its way: Esc stops it."))
+            self.voice.say(SafeText("An answer is on its way: Esc stops it."))
             return False
         if conversation is self.conversation:
             self.transcript.follow()
@@ -313,7 +244,7 @@ class Desk(Display):
             self._give_back(conversation, outgoing)
 
     async def _enqueue(self, conversation: Conversation, outgoing: Outgoing) -> None:
-        if not await self.trying(conversation.enqueue(outgoing.text, outgoing.attachments)):
+        if not await self.voice.trying(conversation.enqueue(outgoing.text, outgoing.attachments)):
             self._give_back(conversation, outgoing)
         elif not self.turns.is_under_way(conversation):
             # The answer ended while the message was being kept.
@@ -321,7 +252,7 @@ class Desk(Display):
         self._queue_changed(conversation)
 
     async def _take(self, conversation: Conversation, prepare: Prepare, how: Literal["respond", "resume"]) -> bool:
-        return await self.trying(self.turns.take(conversation, prepare, self._asked, self._changed, how))
+        return await self.voice.trying(self.turns.take(conversation, prepare, self._asked, self._changed, how))
 
     def _give_back(self, conversation: Conversation, outgoing: Outgoing) -> None:
         """What could not be kept goes back to where it was typed."""

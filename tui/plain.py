@@ -16,8 +16,9 @@ from localqwen.chats.store import Store
 from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings
 from tui.attachments import AttachmentError, human_size, read_attachment
-from tui.backend import Backend, Connection
+from tui.backend import Backend
 from tui.commands import BY_NAME
+from tui.connections import Connection
 from tui.model_list import ModelRow, advice
 from tui.model_source import source_for
 from tui.plain_commands import ConversationLines, PlainHandler, Session

@@ -11,12 +11,13 @@ from localqwen.chats.session import Conversation
 from localqwen.chats.tree import Message
 from localqwen.events import Loading
 from localqwen.params import SamplingParams
+from tui.asking import Asking
 from tui.backend import Backend
 from tui.meters import loading_words
 from tui.plain_terminal import Interrupt, Terminal
 from tui.plain_words import Speaking, waiting_words
 from tui.sanitize import SafeText, safe
-from tui.turns import answered, begun
+from tui.turns import answered
 
 
 class PlainTurn:
@@ -40,7 +41,8 @@ class PlainTurn:
         Raises:
             ChatStoreError: The end of the answer could not be kept.
         """
-        asking = begun(self._backend)
+        self._backend.revive()
+        asking = Asking(self._backend)
         self._tell_waiting()
         # Of an answer that goes on, what is there was said before.
         speaking = Speaking(self._terminal, asking, len(conversation.path[-1].text) if how == "resume" else 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from localqwen.events import Loading, Ready
-from tui.backend import Asking, Failed, State
+from tui.asking import Asking
+from tui.backend_state import Failed, State
 from tui.model_list import ModelRow, fit_words, gigabytes
 from tui.plain_terminal import Terminal
 from tui.sanitize import SafeText, safe, safe_line

@@ -13,7 +13,8 @@ from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import Conversation
 from localqwen.chats.tree import Message
 from localqwen.events import Loading, Ready
-from tui.backend import Backend, State
+from tui.backend import Backend
+from tui.backend_state import State
 from tui.meters import Watch, loading_words, reading_words
 from tui.sanitize import SafeText, safe_line
 from tui.widgets.transcript.entry import Entry, NoteEntry, PersonEntry, QueuedEntry

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
-from localqwen.chats.tree import Message, is_continuation
+from localqwen.chats.tree import Message
 from localqwen.params import SamplingParams
-from tui.backend import Asking, Backend, Failed
+from tui.asking import Asking
+from tui.backend import Backend
 from tui.meters import Watch
 
 Told: TypeAlias = Callable[[Conversation], None]
@@ -111,7 +112,8 @@ class Turns:
             changed(conversation)
 
     async def _answered(self, conversation: Conversation, changed: Told, how: Literal["respond", "resume"]) -> Message:
-        asking = self._askings[id(conversation)] = begun(self._backend)
+        self._backend.revive()
+        asking = self._askings[id(conversation)] = Asking(self._backend)
 
         def told() -> None:
             # Told first when the answer has begun, before anything is asked.
@@ -120,13 +122,6 @@ class Turns:
             changed(conversation)
 
         return await answered(asking, conversation, self._params(conversation), how, told)
-
-
-def begun(backend: Backend) -> Asking:
-    """An answer that is asked for; a model that failed is started again for it."""
-    if isinstance(backend.state, Failed):
-        backend.start()
-    return backend.asking()
 
 
 async def answered(
@@ -138,6 +133,4 @@ async def answered(
 ) -> Message:
     """Have the end of a conversation answered, or its last answer continued; see :meth:`Conversation.respond`."""
     answer = conversation.respond if how == "respond" else conversation.resume
-    return await answer(
-        lambda told: asking.stream(told, params, resume=is_continuation(told)), params, lambda: asking.model, notify
-    )
+    return await answer(lambda said: asking.stream(said, params), params, lambda: asking.model, notify)

@@ -29,7 +29,7 @@ from localqwen.events import AnswerEvent, Delta, Finished, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
 from tui.attachments import Outgoing
-from tui.backend import Listener
+from tui.connections import Listener
 from tui.desk import Desk
 
 PATIENCE_SECONDS = 60.0

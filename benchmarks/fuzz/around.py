@@ -11,7 +11,7 @@ from benchmarks.fuzz.app import Fuzz, portions
 from localqwen.chats.tree import Chat
 from localqwen.errors import LocalqwenError
 from localqwen.events import Ready
-from tui.backend import Failed
+from tui.backend_state import Failed
 
 TOAST_SECONDS = 0.05
 
@@ -80,7 +80,7 @@ async def toasts(fuzz: Fuzz, count: int) -> None:
     """Errors of the store, of files, of anything."""
     for portion in portions(count, 2):
         for sentence in fuzz.lines("E1", portion):
-            fuzz.desk.complain(LocalqwenError(sentence))
+            fuzz.desk.voice.complain(LocalqwenError(sentence))
         await _toasts_are_shown(fuzz, portion)
 
 

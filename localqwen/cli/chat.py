@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from localqwen.cli import printable
 from localqwen.cli.model_options import model_options
@@ -20,7 +21,7 @@ from localqwen.serve_options import ServeOptions
 if TYPE_CHECKING:
     from localqwen.chats.store import Store
     from localqwen.settings import Settings
-    from tui.backend import Connection
+    from tui.connections import Connection
 
 PORT = 8666
 
@@ -49,7 +50,8 @@ def command(  # noqa: PLR0917 - an option each
     MODEL is a path, an installed file's name or a catalogue name; without it, what is installed. With --endpoint it is
     the name of the server's model. A terminal that cannot do more (TERM=dumb) gets --plain.
     """
-    if api_key is not None and endpoint is None:
+    source = click.get_current_context().get_parameter_source("api_key")
+    if source == ParameterSource.COMMANDLINE and endpoint is None:
         raise click.UsageError("--api-key is for --endpoint; a model on this machine needs none.")
     if endpoint is not None and options is not None and options.given:
         named = " and ".join(f"--{name.replace('_', '-')}" for name in options.given)
@@ -152,16 +154,16 @@ def _connection(
 
 def _remote(url: str, api_key: str | None, model: str | None) -> Connection:
     from localqwen.endpoint import Endpoint
-    from tui.backend import RemoteServer
+    from tui.connections import RemoteServer
 
     endpoint = Endpoint(url, api_key=api_key)
-    _ = endpoint.host  # a malformed address is better refused here than shown inside the app
+    _ = endpoint.host, endpoint.authorization  # what is malformed is better refused here than shown inside the app
     return RemoteServer(endpoint, model)
 
 
 def _local(model: str | None, options: ServeOptions | None) -> Connection:
     from localqwen import library
-    from tui.backend import LocalServer
+    from tui.connections import LocalServer
 
     name = model or library.default_model()
     if name is None:

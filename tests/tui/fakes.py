@@ -19,7 +19,7 @@ from localqwen.errors import ServerError
 from localqwen.events import AnswerEvent, Delta, Finished, LoadEvent, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from tui.app import ChatApp
-from tui.backend import Connection, Listener
+from tui.connections import Connection, Listener
 from tui.model_list import ModelRow
 from tui.widgets.transcript.view import Transcript
 
@@ -97,12 +97,14 @@ class FakeConnection:
         self.address = address
         self.client = FakeClient()
         self.lives = 0
+        self.listeners: list[Listener] = []
         self.given_up = 0
         self._events: asyncio.Queue[LoadEvent | str] = asyncio.Queue()
         self._ready = ready
 
     async def live(self, listener: Listener) -> str:
         self.lives += 1
+        self.listeners.append(listener)
         if self._ready:
             listener.loaded(self.client, Ready(self.name, self.window))
         try:

@@ -15,7 +15,7 @@ from localqwen.settings import Settings
 from tests.tui.fakes import SIZE, FakeClient, FakeConnection
 from tests.tui.person import Person
 from tui.app import ChatApp
-from tui.backend import Connection
+from tui.connections import Connection
 
 
 @dataclass

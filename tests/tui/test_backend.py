@@ -17,7 +17,10 @@ from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill, Rea
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 from tests.tui.fakes import FakeConnection
-from tui.backend import Asking, Backend, Failed, LocalServer, Starting, Stopped
+from tui.asking import Asking
+from tui.backend import Backend
+from tui.backend_state import Failed, Starting, Stopped
+from tui.connections import LocalServer
 
 HELLO: list[ChatMessage] = [{"role": "user", "content": "Hello"}]
 SECONDS = 60.0
@@ -35,8 +38,7 @@ async def living(*connections: FakeConnection) -> AsyncIterator[Backend]:
     backend.start()
     await until(lambda: connections[0].lives)
     yield backend
-    backend._leave()
-    await until(lambda: not backend._tasks)
+    await backend.close()
 
 
 def asked(asking: Asking) -> tuple[list[AnswerEvent], asyncio.Task[None]]:
@@ -54,7 +56,7 @@ async def test_loading_is_given_up_and_begun_again() -> None:
     async with living(connection) as backend:
         connection.load(Loading(0.5, 5, 10))
         await until(lambda: isinstance(backend.state, Loading))
-        _, waiting = asked(backend.asking())
+        _, waiting = asked(Asking(backend))
         await asyncio.sleep(0)
         assert backend.cancel()
         assert isinstance(backend.state, Stopped)
@@ -70,8 +72,7 @@ async def test_loading_is_given_up_and_begun_again() -> None:
 async def test_what_an_old_life_still_says_is_not_heard() -> None:
     connection = FakeConnection(ready=False)
     async with living(connection) as backend:
-        life = backend._life
-        assert life is not None
+        (life,) = connection.listeners
         backend.cancel()
         life.loaded(connection.client, Ready("fake", 10))
         life.lost()
@@ -82,7 +83,7 @@ async def test_switching_ends_answers_politely_and_the_chat_goes_on() -> None:
     first, second = FakeConnection(), FakeConnection(ready=False)
     async with living(first, second) as backend:
         await until(lambda: isinstance(backend.state, Ready))
-        asking = backend.asking()
+        asking = Asking(backend)
         events, task = asked(asking)
         first.client.say("Once")
         await until(lambda: events)
@@ -92,7 +93,7 @@ async def test_switching_ends_answers_politely_and_the_chat_goes_on() -> None:
         assert events == [Delta("Once"), Finished("cancelled")]
         assert first.client.closed == 1
         assert (asking.model, backend.model) == ("fake", "second")
-        later, task = asked(backend.asking())
+        later, task = asked(Asking(backend))
         second.load(Ready("second", 20))
         second.client.answer("Two")
         await task
@@ -102,7 +103,7 @@ async def test_switching_ends_answers_politely_and_the_chat_goes_on() -> None:
 async def test_a_question_that_waits_goes_to_the_model_that_is_chosen() -> None:
     first, second = FakeConnection(ready=False), FakeConnection()
     async with living(first, second) as backend:
-        events, task = asked(backend.asking())
+        events, task = asked(Asking(backend))
         await asyncio.sleep(0)
         second.client.answer("Hi")
         backend.switch(second)
@@ -125,10 +126,10 @@ async def test_the_rest_of_an_answer_is_asked_for() -> None:
     connection = FakeConnection()
     async with living(connection) as backend:
         connection.client.answer("rest")
-        async for _ in backend.stream(HELLO, SamplingParams(), resume=True):
+        async for _ in Asking(backend).stream([*HELLO, {"role": "assistant", "content": "the"}], SamplingParams()):
             pass
         connection.client.answer("whole")
-        async for _ in backend.stream(HELLO, SamplingParams()):
+        async for _ in Asking(backend).stream(HELLO, SamplingParams()):
             pass
         assert connection.client.resumed == [True, False]
 
@@ -148,7 +149,7 @@ async def test_memory_is_looked_at_while_the_model_works() -> None:
     async with living(connection) as backend:
         await until(lambda: isinstance(backend.state, Ready))
         assert not backend.memory
-        _, task = asked(backend.asking())
+        _, task = asked(Asking(backend))
         await until(lambda: backend.memory)
         connection.client.answer("done")
         await task
@@ -158,7 +159,7 @@ async def test_memory_is_looked_at_while_the_model_works() -> None:
 async def test_the_clock_of_an_answer_is_kept() -> None:
     connection = FakeConnection()
     async with living(connection) as backend:
-        asking = backend.asking()
+        asking = Asking(backend)
         _, task = asked(asking)
         connection.client.events.put_nowait(Prefill(5, 10))
         connection.client.answer("x")
@@ -188,10 +189,10 @@ async def test_a_real_server_whose_load_is_given_up_ends(demo_gguf: Path, when: 
     backend.cancel()
     await until(lambda: not servers(demo_gguf))
     backend.start()
-    events = [event async for event in backend.stream(HELLO, SamplingParams(max_tokens=3))]
+    events = [event async for event in Asking(backend).stream(HELLO, SamplingParams(max_tokens=3))]
     assert isinstance(events[-1], Finished)
     assert events[-1].reason == "length"
-    backend._leave()
+    await backend.close()
     for server in servers(demo_gguf):
         server.kill()  # it would stay for some seconds, in case somebody comes again
     await until(lambda: not servers(demo_gguf))

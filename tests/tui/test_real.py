@@ -9,7 +9,7 @@ from localqwen.params import SamplingParams
 from localqwen.serve_options import ServeOptions
 from tests.tui.fakes import SIZE, last_message, shows, type_text, until
 from tui.app import ChatApp
-from tui.backend import LocalServer
+from tui.connections import LocalServer
 
 
 async def test_the_demo_model_loads_answers_and_remembers(demo_gguf: Path, store: Store) -> None:

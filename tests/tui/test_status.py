@@ -12,7 +12,7 @@ from localqwen.device_memory import DeviceMemory
 from localqwen.events import Loading, Prefill, Ready
 from localqwen.pace import Pace
 from tests.tui.test_meters import ANSWER, watched
-from tui.backend import Failed, Starting, State, Stopped
+from tui.backend_state import Failed, Starting, State, Stopped
 from tui.widgets.status import GAP, StatusLine, activity, bar, fitting
 
 MEMORY = (DeviceMemory("CUDA0", "A card", "gpu", 6 << 30, 8 << 30),)

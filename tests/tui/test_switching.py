@@ -10,7 +10,7 @@ from localqwen.chats.store import Store
 from localqwen.events import Loading, Ready
 from tests.tui.fakes import GB, FakeConnection, FakeSource
 from tests.tui.stage import Stage, staged
-from tui.backend import Connection
+from tui.connections import Connection
 from tui.model_list import ModelRow
 from tui.screens.models import ModelsScreen
 from tui.screens.plan import PlanScreen

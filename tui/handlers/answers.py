@@ -41,7 +41,7 @@ class AnswerCommands:
             return
         if isinstance(desk.backend.state, Loading) and not desk.turns.is_under_way(desk.conversation):
             # Minutes of loading are not for one key to throw away.
-            desk.say(SafeText("The model is loading: /cancel-load gives that up."))
+            desk.voice.say(SafeText("The model is loading: /cancel-load gives that up."))
         desk.turns.stop(desk.conversation)
         desk.composer.focus()
 
@@ -54,7 +54,7 @@ class AnswerCommands:
         if marked is None and path and path[-1].role == "user":
             desk.take_turn(conversation, _nothing)  # a question that was never answered
         elif marked is None:
-            desk.say(SafeText("There is no answer yet."))
+            desk.voice.say(SafeText("There is no answer yet."))
         else:
             answer_id = marked.id
 
@@ -68,7 +68,7 @@ class AnswerCommands:
         desk = self._desk
         if not desk.conversation.can_resume:
             under_way = desk.turns.is_under_way(desk.conversation)
-            desk.say(SafeText("It is going on already." if under_way else "There is no answer to continue."))
+            desk.voice.say(SafeText("It is going on already." if under_way else "There is no answer to continue."))
             return
         desk.take_turn(desk.conversation, _nothing, "resume")
 
@@ -78,10 +78,10 @@ class AnswerCommands:
         conversation = desk.conversation
         message = self._marked(None) if desk.transcript.current is not None else self._marked("user")
         if message is None:
-            desk.say(NOTHING)
+            desk.voice.say(NOTHING)
             return
         if desk.turns.is_under_way(conversation):
-            desk.say(SafeText("An answer is on its way: Esc stops it."))
+            desk.voice.say(SafeText("An answer is on its way: Esc stops it."))
             return
         is_question = message.role == "user"
         title = SafeText("Edit your message" if is_question else "Edit the answer")
@@ -102,7 +102,7 @@ class AnswerCommands:
                 await conversation.edit(message.id, text, attachments)
 
             desk.take_turn(conversation, prepare)
-        elif await desk.trying(conversation.edit_answer(message.id, text)) and conversation is desk.conversation:
+        elif await desk.voice.trying(conversation.edit_answer(message.id, text)) and conversation is desk.conversation:
             desk.show_path()
 
     async def switch(self, direction: int, key: int | None = None) -> None:
@@ -111,13 +111,13 @@ class AnswerCommands:
         conversation = desk.conversation
         message = conversation.tree[key] if key is not None else self._branched()
         if message is None:
-            desk.say(SafeText("There are no branches here: editing or answering again makes them."))
+            desk.voice.say(SafeText("There are no branches here: editing or answering again makes them."))
             return
         siblings = conversation.tree.siblings(message.id)
         at = [one.id for one in siblings].index(message.id) + direction
         if not 0 <= at < len(siblings):
-            desk.say(SafeText("This is the last version." if direction > 0 else "This is the first version."))
-        elif await desk.trying(conversation.switch(siblings[at].id)):
+            desk.voice.say(SafeText("This is the last version." if direction > 0 else "This is the first version."))
+        elif await desk.voice.trying(conversation.switch(siblings[at].id)):
             desk.show_path()
             desk.transcript.go_to(siblings[at].id)
 
@@ -125,7 +125,7 @@ class AnswerCommands:
         """Send what waits since a stop or an end of the program."""
         desk = self._desk
         if not desk.conversation.queue:
-            desk.say(SafeText("Nothing waits to be sent."))
+            desk.voice.say(SafeText("Nothing waits to be sent."))
             return
         desk.send_waiting(desk.conversation)
 
@@ -134,16 +134,16 @@ class AnswerCommands:
         desk = self._desk
         conversation = desk.conversation
         if not conversation.queue:
-            desk.say(SafeText("Nothing waits to be sent."))
+            desk.voice.say(SafeText("Nothing waits to be sent."))
             return
         queue = conversation.queue
         draft = desk.composer.draft
         text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
         attachments = (*(file for one in queue for file in one.attachments), *draft.attachments)
         # The draft first: a kill in between then doubles the text, and never loses it.
-        if await desk.trying(conversation.save_draft(text, attachments)):
+        if await desk.voice.trying(conversation.save_draft(text, attachments)):
             for one in queue:
-                await desk.trying(conversation.remove(one.id))
+                await desk.voice.trying(conversation.remove(one.id))
         if conversation is desk.conversation:
             desk.composer.fill(conversation.draft, conversation.draft_attachments)
             desk.show_path()

@@ -52,7 +52,7 @@ class ConversationCommands:
         await self._desk.forgetting(partial(self._begin, temporary=True))
 
     async def _begin(self, *, temporary: bool) -> None:
-        if await self._desk.trying(self._desk.leave()):
+        if await self._desk.voice.trying(self._desk.leave()):
             self._desk.show(self._desk.blank(temporary=temporary))
             self._desk.composer.focus()
 
@@ -80,53 +80,53 @@ class ConversationCommands:
         """Ask for a title, unless one is given."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.say(SafeText("There is nothing to name yet."))
+            desk.voice.say(SafeText("There is nothing to name yet."))
             return
         if not title:
             try:
                 old = (await asyncio.to_thread(desk.store.chat, chat_id)).title
             except ChatStoreError as error:
-                desk.complain(error)
+                desk.voice.complain(error)
                 return
             title = await asked(desk, "Rename", safe_line(old), "Enter takes it, Esc cancels")
         if not title.strip():
             return
         if chat_id == self._open_id():
-            await desk.trying(desk.conversation.rename(title))
+            await desk.voice.trying(desk.conversation.rename(title))
             desk.paint()
         else:
-            await desk.trying(asyncio.to_thread(desk.store.rename, chat_id, title))
+            await desk.voice.trying(asyncio.to_thread(desk.store.rename, chat_id, title))
         desk.list_chats()
 
     async def pin(self, _: str, chat_id: int | None = None) -> None:
         """Pin, or unpin."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.say(SafeText("There is nothing to pin yet."))
+            desk.voice.say(SafeText("There is nothing to pin yet."))
             return
         try:
             pinned = (await asyncio.to_thread(desk.store.chat, chat_id)).pinned
             await asyncio.to_thread(desk.store.pin, chat_id, not pinned)
         except ChatStoreError as error:
-            desk.complain(error)
+            desk.voice.complain(error)
         desk.list_chats()
 
     async def delete(self, _: str, chat_id: int | None = None) -> None:
         """Take a conversation away; it can be had back."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.say(SafeText("There is nothing to delete."))
+            desk.voice.say(SafeText("There is nothing to delete."))
             return
         if desk.turns.find(desk.store, chat_id) is not None:
-            desk.say(SafeText("It is being answered: stop that first (Esc)."))
+            desk.voice.say(SafeText("It is being answered: stop that first (Esc)."))
             return
-        if chat_id == self._open_id() and not await desk.trying(desk.leave()):
+        if chat_id == self._open_id() and not await desk.voice.trying(desk.leave()):
             return
-        if await desk.trying(asyncio.to_thread(desk.store.delete, chat_id)):
+        if await desk.voice.trying(asyncio.to_thread(desk.store.delete, chat_id)):
             self._deleted.append(chat_id)
             if chat_id == self._open_id():
                 desk.show(desk.blank())
-            desk.say(SafeText("Deleted. /undo has it back, for thirty days."), seconds=8)
+            desk.voice.say(SafeText("Deleted. /undo has it back, for thirty days."), seconds=8)
         desk.list_chats()
 
     async def undo(self, _: str) -> None:
@@ -136,12 +136,12 @@ class ConversationCommands:
             if not self._deleted:
                 self._deleted = [chat.id for chat in reversed(await asyncio.to_thread(desk.store.deleted_chats))]
             if not self._deleted:
-                desk.say(SafeText("Nothing was deleted."))
+                desk.voice.say(SafeText("Nothing was deleted."))
                 return
             chat_id = self._deleted.pop()
             await asyncio.to_thread(desk.store.undelete, chat_id)
         except ChatStoreError as error:
-            desk.complain(error)
+            desk.voice.complain(error)
             return
         await desk.open(chat_id)
         desk.list_chats()
@@ -156,8 +156,8 @@ class ConversationCommands:
         screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
         chosen = await desk.screen.app.push_screen_wait(screen)
         if chosen is not None:
-            await desk.trying(conversation.set_system(chosen.system))
-            await desk.trying(conversation.set_params(chosen.params))
+            await desk.voice.trying(conversation.set_system(chosen.system))
+            await desk.voice.trying(conversation.set_params(chosen.params))
             desk.count_tokens()
             desk.list_chats()
 
@@ -168,7 +168,7 @@ class ConversationCommands:
         desk = self._desk
         conversation = desk.conversation
         if conversation.chat is None or not conversation.path:
-            desk.say(SafeText("There is nothing to export yet."))
+            desk.voice.say(SafeText("There is nothing to export yet."))
             return
         if not name:
             suggestion = safe_line(file_name(conversation.chat.title, ".md"))
@@ -184,7 +184,7 @@ class ConversationCommands:
             export_chat(replace(store.chat(chat_id), tip=tip), store.tree(chat_id), path)
             return path
 
-        await desk.tell_written(write)
+        await desk.voice.tell_written(write)
 
     async def import_(self, name: str) -> None:
         """Read a conversation from a file, and open it."""
@@ -198,7 +198,7 @@ class ConversationCommands:
         try:
             chat = await asyncio.to_thread(lambda: import_chat(desk.store, named(name)))
         except LocalqwenError as error:
-            desk.complain(error)
+            desk.voice.complain(error)
             return
         await desk.open(chat.id)
 

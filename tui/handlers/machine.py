@@ -46,7 +46,7 @@ class MachineCommands:
     def cancel(self, _: str) -> None:
         """Stop loading."""
         if not self._desk.backend.cancel():
-            self._desk.say(SafeText("Nothing is being loaded."))
+            self._desk.voice.say(SafeText("Nothing is being loaded."))
 
     def plan(self, _: str) -> None:
         """Where the model lies."""
@@ -67,7 +67,7 @@ class MachineCommands:
         desk, app = self._desk, self._desk.screen.app
         if name:
             if name not in app.available_themes:
-                desk.say(safe_line(f"There is no theme {name}: /settings lists them."))
+                desk.voice.say(safe_line(f"There is no theme {name}: /settings lists them."))
                 return
             desk.set_theme(name)
         else:

@@ -54,7 +54,7 @@ class ReadingCommands:
         if text:
             desk.screen.app.copy_to_clipboard(text)
         else:
-            desk.say(SafeText("There is no answer to copy yet."))
+            desk.voice.say(SafeText("There is no answer to copy yet."))
 
     def copy_code(self, _: str) -> None:
         """The marked code block, or the last one."""
@@ -80,7 +80,7 @@ class ReadingCommands:
             write_whole(path, storable(code.text).encode())
             return path
 
-        await desk.tell_written(write)
+        await desk.voice.tell_written(write)
 
     async def open_code(self, _: str) -> None:
         """Look at the code in an editor; what is changed there stays in its file."""
@@ -95,10 +95,10 @@ class ReadingCommands:
                 code.text,
                 suffix=f".{suffix(code.language)}",
                 configured=desk.settings().editor or None,
-                on_changed=lambda file: desk.say(safe_line(f"What you changed is in {file}."), seconds=15),
+                on_changed=lambda file: desk.voice.say(safe_line(f"What you changed is in {file}."), seconds=15),
             )
         except EditorError as error:
-            desk.say(safe_line(str(error)), seconds=8)
+            desk.voice.say(safe_line(str(error)), seconds=8)
 
     def page(self, direction: int) -> None:
         """Scroll by a page, wherever the focus is."""
@@ -113,7 +113,7 @@ class ReadingCommands:
     def _code(self) -> Current | None:
         code = self._desk.transcript.current_code()
         if code is None:
-            self._desk.say(NO_CODE)
+            self._desk.voice.say(NO_CODE)
         return code
 
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -21,11 +22,12 @@ from localqwen.settings import Settings
 from tui.backend import Backend
 from tui.commands import BY_ID, BY_NAME, COMMANDS
 from tui.completion import SlashItem
-from tui.desk import TICK_SECONDS, Desk
+from tui.desk import Desk
 from tui.handlers.answers import AnswerCommands
 from tui.handlers.conversations import ConversationCommands, Handler
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
+from tui.left_behind import take_up_draft, tell_waiting
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import NARROW, Sidebar
@@ -33,6 +35,8 @@ from tui.widgets.status import StatusLine
 from tui.widgets.transcript.find import Found
 from tui.widgets.transcript.view import Transcript
 
+# Times that are left go down while nothing else happens.
+TICK_SECONDS = 1.0
 SHUT_DOWN_SECONDS = 5
 MOST_HISTORY = 500
 
@@ -104,9 +108,9 @@ class ChatScreen(Screen[None]):
             # Behind a browser, Textual begins as if it had lost the focus, and would drop the first keys.
             self.set_focus(self.query_one(self.AUTO_FOCUS))
         self.desk.show(self.desk.blank())
-        self.desk.take_up_draft()
+        self.desk.run(partial(take_up_draft, self.desk), "waiting")
+        self.desk.run(partial(tell_waiting, self.desk), "waiting")
         self.set_interval(TICK_SECONDS, self._tick)
-        self.desk.tell_waiting()
 
     def on_resize(self) -> None:
         """The list goes and comes with the room for it."""

@@ -15,7 +15,7 @@ from localqwen.chats.answer import Answer
 from localqwen.device_memory import DeviceMemory
 from localqwen.events import Loading, Ready
 from localqwen.pace import Pace, duration
-from tui.backend import Failed, State, Stopped
+from tui.backend_state import Failed, State, Stopped
 from tui.meters import Watch, loading_words, meters, parts
 from tui.sanitize import SafeText, safe_line
 

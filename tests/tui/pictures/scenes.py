@@ -15,7 +15,7 @@ from localqwen.plan import Plan, Share
 from tests.tui.pictures.clock import Clock
 from tests.tui.pictures.library import CODE, MODEL, TOUR
 from tests.tui.stage import Stage
-from tui.backend import Failed
+from tui.backend_state import Failed
 from tui.model_list import ModelRow
 
 GIB = 1 << 30

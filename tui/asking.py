@@ -1,0 +1,49 @@
+"""One answer that is asked for, whatever model gives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from localqwen.chats.tree import is_continuation
+from localqwen.events import AnswerEvent, Finished
+from localqwen.params import ChatMessage, SamplingParams
+from tui.backend import Backend
+from tui.meters import Watch
+
+
+class Asking:
+    """Which model answers, what the clock says, and the events."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._model: str | None = None
+        self.watch = Watch(time.monotonic())
+
+    @property
+    def model(self) -> str:
+        """Who answers; who would, before that is settled."""
+        return self._model or self._backend.model
+
+    async def stream(self, said: list[ChatMessage], params: SamplingParams) -> AsyncGenerator[AnswerEvent, None]:
+        """The events of the answer to what was said, once there is a model; of the rest of an answer that ends it.
+
+        When the server dies in the middle, the answer's error is why it died and not that the connection broke. When
+        another model is chosen, it ends as cancelled. Raises :class:`ServerError` when there is no model.
+        """
+        backend = self._backend
+        client = await backend.client()
+        self._model = backend.model
+        events = client.stream(said, params, self._model, resume=is_continuation(said))
+        async with aclosing(events):
+            with backend.answering():
+                while (event := await backend.next_event(events)) is not None:
+                    self.watch = self.watch.see(event, time.monotonic())
+                    if isinstance(event, Finished) and event.reason == "error":
+                        reason = await backend.reason_of_death()
+                        event = replace(event, error=reason) if reason else event
+                    yield event
+                    if isinstance(event, Finished):
+                        return

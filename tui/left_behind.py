@@ -1,0 +1,37 @@
+"""What an earlier run of the chat has left: a draft that was never sent, and messages that wait in a queue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from localqwen.chats.session import Conversation
+from localqwen.chats.store import ChatStoreError
+from tui.attachments import Outgoing
+from tui.desk import Desk
+from tui.sanitize import safe_line
+
+
+async def take_up_draft(desk: Desk) -> None:
+    """Lay the draft open that was left behind, unless the person has begun something else by then."""
+    first = desk.conversation
+    try:
+        chat = await asyncio.to_thread(desk.store.abandoned_draft)
+    except ChatStoreError as error:
+        desk.voice.complain(error)
+        return
+    is_untouched = desk.conversation is first and first.chat is None and not desk.turns.is_under_way(first)
+    if chat is not None and desk.is_alive and is_untouched and desk.composer.draft == Outgoing():
+        desk.show(Conversation(desk.store, chat))
+
+
+async def tell_waiting(desk: Desk) -> None:
+    """Tell of messages that a kill or a stop has left in a queue."""
+    try:
+        waiting = await asyncio.to_thread(desk.store.chats_with_queue)
+        chat = await asyncio.to_thread(desk.store.chat, waiting[0]) if waiting else None
+    except ChatStoreError as error:
+        desk.voice.complain(error)
+        return
+    if chat is not None and desk.is_alive:
+        title = safe_line(chat.title)
+        desk.voice.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
