@@ -48,7 +48,7 @@ class ChatApp(App[None]):
     CSS_PATH = "localqwen.tcss"
     COMMAND_PALETTE_BINDING = "ctrl+p"
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (64, "-roomy")]  # noqa: RUF012 (Textual declares it so)
-    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (18, "-tall")]  # noqa: RUF012 (Textual declares it so)
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (24, "-tall")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
         # Also where a dialog is open.
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
@@ -197,7 +197,7 @@ class ChatApp(App[None]):
             if changed.theme in self.available_themes and not has_no_color(os.environ):
                 self.theme = changed.theme
             self.set_keymap(resolved(changed)[0])
-            self.chat.desk.refresh()
+            self.chat.desk.show_keys()
 
     def run_sturdily(self) -> None:
         """Run, and go on after mistakes of our own."""

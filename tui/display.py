@@ -85,7 +85,7 @@ class Display:
 
     def show_path(self) -> None:
         """Show the open conversation's messages anew: it is another one, or another branch."""
-        self._shown = shown(self.conversation, self.backend, temporary=self.is_temporary)
+        self._shown = shown(self.conversation, self.backend, self.key, temporary=self.is_temporary)
         self.transcript.show(self._shown.entries)
         self.screen.query_one(FindBar).again()
         self.refresh()
@@ -131,6 +131,13 @@ class Display:
     def key(self, name: str) -> str:
         """The key of a name, as a person reads it."""
         raise NotImplementedError
+
+    def show_keys(self) -> None:
+        """Name the keys wherever one is named: they have changed."""
+        if self.conversation.path:
+            self.refresh()
+        else:
+            self.show_path()
 
     def refresh(self) -> None:
         """The title, the status line, what Enter and Esc do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -79,8 +79,8 @@ class Shown:
         self.queued = []
 
 
-def shown(conversation: Conversation, backend: Backend, *, temporary: bool) -> Shown:
-    """All entries of a conversation; of an empty one, a greeting."""
+def shown(conversation: Conversation, backend: Backend, key: Callable[[str], str], *, temporary: bool) -> Shown:
+    """All entries of a conversation; of an empty one, a greeting. ``key`` says how the key of a name is called."""
     found = Shown()
     for message in conversation.path:
         if message.role == "assistant":
@@ -96,11 +96,11 @@ def shown(conversation: Conversation, backend: Backend, *, temporary: bool) -> S
     found.queued = [QueuedEntry(one.text, _files(one.attachments)) for one in conversation.queue]
     found.entries += found.queued
     if not found.entries:
-        found.entries = [greeting(backend, temporary=temporary)]
+        found.entries = [greeting(backend, key, temporary=temporary)]
     return found
 
 
-def greeting(backend: Backend, *, temporary: bool) -> NoteEntry:
+def greeting(backend: Backend, key: Callable[[str], str], *, temporary: bool) -> NoteEntry:
     """What an empty conversation shows."""
     address = backend.connection.address
     where = (
@@ -109,8 +109,11 @@ def greeting(backend: Backend, *, temporary: bool) -> NoteEntry:
     lines: list[tuple[SafeText, str]] = [(SafeText("localqwen"), "name"), (safe_line(where), "muted")]
     if temporary:
         lines.append((SafeText("This conversation is temporary: nothing of it is kept."), "warning"))
-    hints = "Enter sends, Ctrl+J breaks the line, Esc stops an answer, / shows commands, @ attaches a file, F1 helps."
-    return NoteEntry([*lines, (SafeText(""), "muted"), (SafeText(hints), "muted")])
+    keys = (
+        f"{key('composer.send')} sends, {key('composer.newline')} breaks the line, {key('answer.stop')} stops an answer"
+    )
+    hints = f"{keys}, / shows commands, @ attaches a file, {key('help')} helps."
+    return NoteEntry([*lines, (SafeText(""), "muted"), (safe_line(hints), "muted")])
 
 
 def footer(

@@ -122,6 +122,7 @@ async def test_a_complaint_about_the_file_is_told(store: Store) -> None:
 async def test_enter_breaks_the_line_where_alt_enter_sends(store: Store) -> None:
     async with staged(store, settings=Settings(send="alt+enter")) as stage:
         await stage.until(lambda: stage.hint == "Alt+Enter sends")
+        await stage.sees("Alt+Enter sends, Enter breaks the line, Esc stops an answer")
         await stage.write("one")
         await stage.press("enter")
         await stage.write("two")

@@ -100,5 +100,5 @@ async def test_a_file_is_measured_once_however_often_it_is_shown(store: Store) -
     [question] = conversation.path
     conversation.tree.put(replace(question, attachments=(Attachment("notes.txt", Text("a rare text")),)))
     for _ in range(3):
-        shown(conversation, backend, temporary=False)
+        shown(conversation, backend, str, temporary=False)
     assert measured == 1

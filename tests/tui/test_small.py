@@ -1,6 +1,8 @@
-"""A terminal of 40 columns and 10 lines: what can be typed into is seen."""
+"""Small terminals, down to 40 columns and 10 lines: what can be typed into is seen, and what the keys do."""
 
 from __future__ import annotations
+
+import pytest
 
 from localqwen.chats.store import Store
 from localqwen.settings import Settings
@@ -9,6 +11,7 @@ from tui.screens.chat_settings import ChatSettingsScreen
 from tui.screens.settings import SettingsScreen
 
 SMALL = (40, 10)
+SIZES = [SMALL, (50, 16), (80, 23), (80, 24)]
 
 
 async def test_the_find_bar_leaves_room_for_the_words(store: Store) -> None:
@@ -46,3 +49,19 @@ async def test_a_complaint_at_the_start_leaves_the_composer_alone(store: Store) 
         await stage.hears_of("there is no table")
         await stage.write("Hello there")
         await stage.sees("Hello there", "Enter sends")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_grows_leaves_room_for_the_hint(store: Store, size: tuple[int, int]) -> None:
+    async with staged(store, size=size) as stage:
+        for number in range(12):
+            await stage.ask(f"Bird {number}?\n" * 30, "The penguin.")
+        await stage.slash("chat")
+        await stage.sees("Ctrl+S takes it")
+        await stage.press("escape", "f4")
+        await stage.write("penguin")
+        await stage.sees("Enter opens, Esc closes")
+        await stage.press("escape", "f5")
+        await stage.sees("Ctrl+S")
+        await stage.press("escape", "f8")
+        await stage.sees("Ctrl+S saves, Esc cancels")

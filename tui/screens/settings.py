@@ -126,8 +126,9 @@ class SettingsScreen(Form[Settings]):
                         with Vertical():
                             yield self._editor(option)
                             yield Static(option.metadata["doc"], classes="setting-doc", markup=False)
-            saves = f"saves to {self._path}" if self._path is not None else "takes it until you quit"
-            keys = f"{self.key('dialog.accept')} {saves}, {self.key('dialog.cancel')} leaves all as it was."
+            keys = f"{self.key('dialog.accept')} saves, {self.key('dialog.cancel')} cancels"
+            where = self._path if self._path is not None else "until you quit"
+            keys = f"{keys} · {where}"
             yield Static(safe_line(keys), id="settings-note", markup=False)
 
     def on_mount(self) -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 # Whoever tells a person how long something takes.
-TELLERS = ("tui.backend", "tui.presenter", "tui.widgets.status", "localqwen.chats.answering")
+TELLERS = ("tui.asking", "tui.backend", "tui.presenter", "tui.widgets.status", "localqwen.chats.answering")
 
 
 class Clock:

@@ -37,7 +37,7 @@ class ComposerKeys(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", id="composer.send", show=False),
         # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="composer.newline", show=False),
+        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="composer.newline", show=False),
         Binding("tab", "complete", "Complete", id="composer.complete", show=False),
         Binding("up", "up", "Earlier message, or the row above", id="composer.up", show=False),
         Binding("down", "down", "Later message, or the row below", id="composer.down", show=False),
