@@ -14,7 +14,8 @@ from typing import Any
 
 from textual.app import App
 
-from tui.attachments import human_size
+from localqwen.errors import LocalqwenError
+from tui.byte_size import human_size
 from tui.sanitize import without_controls
 
 TIMEOUT_SECONDS = 2.0
@@ -22,7 +23,7 @@ TIMEOUT_SECONDS = 2.0
 LONGEST_OSC_52 = 74_994
 
 
-class ClipboardError(Exception):
+class ClipboardError(LocalqwenError):
     """Nothing was copied; its text is a sentence for the person."""
 
 

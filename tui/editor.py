@@ -18,13 +18,14 @@ from typing import Any
 
 from textual.app import App, SuspendNotSupported
 
+from localqwen.errors import LocalqwenError
 from tui.sanitize import safe_line, without_controls
 
 FALLBACKS = ("editor", "nano", "micro", "vim", "vi", "emacs")
 LARGEST_RESULT = 64 << 20
 
 
-class EditorError(Exception):
+class EditorError(LocalqwenError):
     """The editor gave nothing back; its text is a sentence for the person. What was to be edited is unchanged."""
 
 

@@ -54,11 +54,6 @@ class Meters:
     yarn_factor: float = 0.0
     memory: tuple[DeviceMemory, ...] = ()
 
-    @property
-    def context_part(self) -> float | None:
-        """How full the context is, from 0 to 1 and beyond; ``None`` where the window is unknown."""
-        return self.used / self.window if self.window else None
-
 
 def meters(
     answer: Answer | None, state: object, watch: Watch | None = None, memory: tuple[DeviceMemory, ...] = ()

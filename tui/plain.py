@@ -15,8 +15,9 @@ from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings
-from tui.attachments import AttachmentError, human_size, read_attachment
+from tui.attachments import read_attachment
 from tui.backend import Backend
+from tui.byte_size import human_size
 from tui.commands import BY_NAME
 from tui.connections import Connection
 from tui.model_list import ModelRow, advice
@@ -104,7 +105,7 @@ class PlainChat:
                 await self._ask(text)  # what several lines begin with is no slip of the keys, such as a pasted path
             else:
                 self._line(f"There is no command {name}; /help lists them, and // begins a message with a slash.")
-        except (AttachmentError, LocalqwenError) as error:
+        except LocalqwenError as error:
             self._line(f"Error: {error}")
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ class PlainChat:
                     return "\n".join([*lines, line] if line or not has_paste else lines)
 
     def _line(self, text: str) -> None:
-        self._terminal.say(SafeText(safe(text) + "\n"))
+        self._terminal.say(safe(text + "\n"))
 
     # -- asking ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from tui.backend import Backend
 from tui.meters import loading_words
 from tui.plain_terminal import Interrupt, Terminal
 from tui.plain_words import Speaking, waiting_words
-from tui.sanitize import SafeText, safe
+from tui.sanitize import safe
 from tui.turns import answered
 
 
@@ -109,4 +109,4 @@ class PlainTurn:
                 self._line("The answer is empty.")
 
     def _line(self, text: str) -> None:
-        self._terminal.say(SafeText(safe(text) + "\n"))
+        self._terminal.say(safe(text + "\n"))

@@ -42,7 +42,7 @@ class Speaking:
             return
         if not self._has_begun:
             self._has_begun = True
-            self._terminal.say(SafeText(f"{safe_line(self._asking.model)}: "))
+            self._terminal.say(safe(f"{safe_line(self._asking.model)}: "))
         self._terminal.say(safe(piece))
         self._ends_line = piece.endswith("\n")
 

@@ -123,15 +123,15 @@ def footer(
     message = answer.message
     match message.state:
         case "streaming":
-            return SafeText("" if message.text else _awaited(backend_state, backend, watch))
+            return safe_line("" if message.text else _awaited(backend_state, backend, watch))
         case "error":
             return safe_line(f"✗ {message.error or 'The answer failed.'}")
         case "stopped":
-            return SafeText("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
+            return safe_line("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
         case "done" if not message.text.strip():
-            return SafeText("The answer is empty." + _figures(answer, " · "))
+            return safe_line("The answer is empty." + _figures(answer, " · "))
         case "done":
-            return SafeText(_figures(answer))
+            return safe_line(_figures(answer))
 
 
 def _person(conversation: Conversation, message: Message) -> PersonEntry:

@@ -2,7 +2,8 @@
 
 Model text, history, titles, file names, fields of a model and errors are all foreign: any of them may hold escape
 sequences that move the cursor, fill the clipboard or switch terminal modes, and Textual passes most of them through.
-Widgets take :data:`SafeText`, and only the functions here make it, so that a type checker finds a forgotten path.
+Widgets take :data:`SafeText`, so that a type checker finds a forgotten path. Only the functions here make it of other
+text; elsewhere it is what stands in the source, literally (which a test holds).
 """
 
 from __future__ import annotations

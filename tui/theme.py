@@ -116,17 +116,6 @@ CONTRAST_LIGHT = Theme(
 
 THEMES = (DARK, LIGHT, CONTRAST_DARK, CONTRAST_LIGHT)
 
-# What light or dark means for each theme that has a counterpart.
-_PAIRS = (
-    (DARK.name, LIGHT.name),
-    (CONTRAST_DARK.name, CONTRAST_LIGHT.name),
-    ("ansi-dark", "ansi-light"),
-    ("textual-dark", "textual-light"),
-    ("solarized-dark", "solarized-light"),
-    ("rose-pine", "rose-pine-dawn"),
-    ("atom-one-dark", "atom-one-light"),
-)
-
 
 def has_no_color(environ: Mapping[str, str]) -> bool:
     """Whether the person wants no colours at all (https://no-color.org); as Textual, whatever the value is."""
@@ -142,14 +131,6 @@ def first_theme(wanted: str, available: Collection[str], environ: Mapping[str, s
     if has_no_color(environ):
         return "ansi-dark"
     return wanted if wanted in available else DARK.name
-
-
-def counterpart(name: str, *, dark: bool) -> str:
-    """The light theme to a ``dark`` one, and the other way round."""
-    for pair in _PAIRS:
-        if name in pair:
-            return pair[1 - pair.index(name)]
-    return LIGHT.name if dark else DARK.name
 
 
 def theme_names(available: Iterable[str]) -> list[str]:

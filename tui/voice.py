@@ -40,7 +40,7 @@ class Voice:
         if now - self._complained.get(sentence, -math.inf) < COMPLAINT_SECONDS:
             return
         self._complained = {sentence: now}
-        self.warn(SafeText(sentence[:1].upper() + sentence[1:]))
+        self.warn(safe_line(sentence[:1].upper() + sentence[1:]))
 
     async def trying(self, work: Awaitable[object]) -> bool:
         """Await something that may fail in words; tell whether it did what it should."""

@@ -61,9 +61,6 @@ def test_an_answer_of_the_past_tells_what_was_kept_of_it() -> None:
     answer = replace(ANSWER, message=replace(ANSWER.message, state="done", usage=usage))
     assert parts(meters(answer, READY)) == ["4.0 tok/s", "context 42/4096", "first token 0.25 s"]
     assert parts(meters(answer, Ready("m", 0)))[1] == "context 42 tokens"
-    part = meters(answer, READY).context_part
-    assert part is not None
-    assert round(part, 2) == 0.01
 
 
 def test_loading_tells_bytes_and_time() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import ast
 import sys
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+import tui.sanitize
 from tui.sanitize import inert, original, safe, safe_cells, safe_line, without_controls
 
 HOSTILE = st.text(
@@ -114,3 +118,24 @@ def test_the_original_of_any_text_comes_back(text: str) -> None:
 def is_internal(char: str) -> bool:
     """Noncharacters, which no text holds that is meant for others."""
     return 0xFDD0 <= ord(char) <= 0xFDEF or ord(char) & 0xFFFE == 0xFFFE
+
+
+def made_elsewhere() -> Iterator[tuple[str, ast.expr]]:
+    """What is called safe outside of the module that makes it so."""
+    maker = Path(tui.sanitize.__file__)
+    for path in {*maker.parent.rglob("*.py")} - {maker}:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SafeText":
+                yield f"{path.name}:{node.lineno}", node.args[0]
+
+
+def is_literal(text: ast.expr) -> bool:
+    if isinstance(text, ast.IfExp):
+        return is_literal(text.body) and is_literal(text.orelse)
+    return isinstance(text, ast.Constant)
+
+
+def test_nothing_but_literals_is_called_safe_elsewhere() -> None:
+    made = list(made_elsewhere())
+    assert made
+    assert [where for where, text in made if not is_literal(text)] == []

@@ -7,7 +7,7 @@ from rich.style import Style
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
-from tui.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, THEMES, counterpart, first_theme, theme_names
+from tui.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, THEMES, first_theme, theme_names
 from tui.widgets.transcript.styles import Styles
 
 ALL = {**BUILTIN_THEMES, **{theme.name: theme for theme in THEMES}}
@@ -71,13 +71,6 @@ def test_without_colours_the_terminals_own_are_the_basis() -> None:
     assert first_theme("nord", ALL, {"NO_COLOR": ""}) == "ansi-dark"
     assert first_theme("nord", ALL, {}) == "nord"
     assert first_theme("unheard-of", ALL, {}) == DARK.name
-
-
-def test_light_and_dark_are_counterparts() -> None:
-    for theme in ALL.values():
-        other = ALL[counterpart(theme.name, dark=theme.dark)]
-        assert other.dark != theme.dark
-    assert counterpart(counterpart(DARK.name, dark=True), dark=False) == DARK.name
 
 
 def test_our_own_themes_are_listed_first() -> None:

@@ -211,6 +211,6 @@ async def asked(desk: Desk, title: str, text: SafeText, hint: str) -> str:
     """What is typed in a dialog of one line that begins with ``text``; ``""`` for Esc."""
     from tui.screens.line import LineScreen
 
-    line = LineScreen(SafeText(title), text, SafeText(hint))
+    line = LineScreen(safe_line(title), text, safe_line(hint))
     typed: str | None = await desk.screen.app.push_screen_wait(line)
     return typed or ""

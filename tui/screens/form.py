@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from tui.commands import key_label
-from tui.sanitize import SafeText
+from tui.sanitize import SafeText, safe_line
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ class Form(ModalScreen[Result | None]):
         if now in (self._first, self._warned):
             return True
         self._warned = now
-        self.say(SafeText(f"The text has been changed: {key} again gives the changes up."))
+        self.say(safe_line(f"The text has been changed: {key} again gives the changes up."))
         return False
 
     def action_cancel(self) -> None:

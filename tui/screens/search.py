@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 
 from localqwen.chats.query import Hit
 from localqwen.chats.store import ChatStoreError, Store
-from tui.sanitize import SafeText, safe_line
+from tui.sanitize import SafeText, safe, safe_line
 from tui.widgets.fields import LineField
 
 MOST_HITS = 50
@@ -115,4 +115,4 @@ def _row(hit: Hit) -> Content:
 def _piece(text: str) -> SafeText:
     line = safe_line(text)
     lead = " " if text[:1].isspace() else ""
-    return SafeText(f"{lead}{line}{' ' if line and text[-1:].isspace() else ''}")
+    return safe(f"{lead}{line}{' ' if line and text[-1:].isspace() else ''}")

@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.widget import Widget
 
 from localqwen.chats.attachment import Attachment
-from tui.attachments import human_size
-from tui.sanitize import SafeText, safe_cells, safe_line
+from tui.byte_size import human_size
+from tui.sanitize import SafeText, safe, safe_cells, safe_line
 from tui.widgets.component import component_style
 
 MOST_ROWS = 3
@@ -48,10 +48,10 @@ class Chip:
         """``pasted text 1 · 1.0 MiB · 24,310 lines``; of a long name the end, which tells more of a path."""
         name = safe_line(self.attachment.name)
         if len(name) > LONGEST_NAME:
-            name = SafeText("…" + name[1 - LONGEST_NAME :])
+            name = safe("…" + name[1 - LONGEST_NAME :])
         lines = "1 line" if self.lines == 1 else f"{self.lines:,} lines"
         tokens = "" if self.tokens is None else f" · {self.tokens:,} tokens"
-        return SafeText(f"{name} · {human_size(self.size)} · {lines}{tokens}")
+        return safe(f"{name} · {human_size(self.size)} · {lines}{tokens}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def arrange(labels: Sequence[SafeText], width: int) -> list[Spot]:
     row = left = 0
     for index, label in enumerate(labels):
         room = max(1, width - 2 - len(CROSS))
-        text = label if cell_len(label) <= room else SafeText(_cut(label, room - 1) + "…")
+        text = label if cell_len(label) <= room else safe(_cut(label, room - 1) + "…")
         cells = cell_len(text) + 2 + len(CROSS)
         if left and left + cells > width:
             row, left = row + 1, 0

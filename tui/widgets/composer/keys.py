@@ -16,8 +16,9 @@ from textual.widgets import TextArea
 
 from localqwen.chats.attachment import Attachment
 from localqwen.errors import LocalqwenError
-from tui.attachments import Files, Outgoing, pasted
+from tui.attachments import Outgoing, pasted
 from tui.completion import Command, Literally, Mistake, meaning
+from tui.file_index import Files
 from tui.history import History
 from tui.sanitize import safe_line, without_controls
 from tui.widgets.chips import Chips

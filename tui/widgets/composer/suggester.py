@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 from localqwen.chats.attachment import Attachment
-from tui.attachments import AttachmentError, Files, read_attachment
+from tui.attachments import AttachmentError, read_attachment
 from tui.completion import SlashItem, Word, commands_for, word_at
-from tui.sanitize import SafeText, safe_cells, safe_line
+from tui.file_index import Files
+from tui.sanitize import safe, safe_cells, safe_line
 from tui.widgets.completions import Completions, Suggestion
 from tui.widgets.composer.area import Area
 
@@ -180,5 +181,5 @@ class Suggester:
 
 def _command_row(item: SlashItem, positions: tuple[int, ...]) -> Suggestion:
     argument = f" {safe_line(item.argument)}" if item.argument else ""
-    label = SafeText(f"/{safe_line(item.name)}{argument}")
+    label = safe(f"/{safe_line(item.name)}{argument}")
     return Suggestion(label, tuple(at + 1 for at in positions), safe_line(item.help))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.style import Style
 
-from tui.attachments import human_size
+from tui.byte_size import human_size
 from tui.sanitize import SafeText, inert, original
 from tui.widgets.transcript.base import Entry, Look, estimate_lines, title, with_margin
 from tui.widgets.transcript.flow import breaks, total
