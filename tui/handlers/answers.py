@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from localqwen.chats.tree import Message
 from localqwen.events import Loading
 from tui.desk import Desk
-from tui.handlers.conversations import Handler
+from tui.handlers import Handler
 from tui.sanitize import SafeText, safe
 
 NOTHING = SafeText("There is no message yet.")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from localqwen.chats.store import ChatStoreError
 from localqwen.errors import LocalqwenError
 from tui.desk import Desk
 from tui.files import named, new_file
+from tui.handlers import Handler, asked
 from tui.sanitize import SafeText, safe_line
 
 # Dialogs are imported where they are opened: the first paint waits for none of them.
-Handler: TypeAlias = Callable[[str], Awaitable[object] | object]
 
 
 class ConversationCommands:
@@ -205,12 +204,3 @@ class ConversationCommands:
     def _open_id(self) -> int | None:
         desk = self._desk
         return desk.conversation.chat.id if desk.conversation.chat is not None and not desk.is_temporary else None
-
-
-async def asked(desk: Desk, title: str, text: SafeText, hint: str) -> str:
-    """What is typed in a dialog of one line that begins with ``text``; ``""`` for Esc."""
-    from tui.screens.line import LineScreen
-
-    line = LineScreen(safe_line(title), text, safe_line(hint))
-    typed: str | None = await desk.screen.app.push_screen_wait(line)
-    return typed or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tui.desk import Desk
-from tui.handlers.conversations import Handler
+from tui.handlers import Handler
 from tui.keymap import resolved
 from tui.sanitize import SafeText, safe_line
 from tui.theme import THEMES

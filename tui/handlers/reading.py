@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from localqwen.chats.rows import storable
 from tui.desk import Desk
 from tui.files import new_file
-from tui.handlers.conversations import Handler, asked
+from tui.handlers import Handler, asked
 from tui.sanitize import SafeText, safe_line
 from tui.widgets.find_bar import FindBar
 from tui.widgets.transcript.cursor import Current
@@ -77,7 +76,7 @@ class ReadingCommands:
 
         def write() -> Path:
             path = new_file(name)
-            write_whole(path, storable(code.text).encode())
+            write_whole(path, code.text.encode("utf-8", "replace"))
             return path
 
         await desk.voice.tell_written(write)

@@ -23,8 +23,9 @@ from tui.backend import Backend
 from tui.commands import BY_ID, BY_NAME, COMMANDS
 from tui.completion import SlashItem
 from tui.desk import Desk
+from tui.handlers import Handler
 from tui.handlers.answers import AnswerCommands
-from tui.handlers.conversations import ConversationCommands, Handler
+from tui.handlers.conversations import ConversationCommands
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
 from tui.left_behind import take_up_draft, tell_waiting
