@@ -84,9 +84,9 @@ class Settings:
         return SamplingParams(**{option.name: getattr(self, option.name) for option in sampling_options()})
 
     @property
-    def keymap(self) -> dict[str, str]:
-        """Keys by command, as Textual's ``set_keymap`` takes them; nobody has looked yet whether there are such."""
-        return {**_SENDING[self.send], **dict(self.keys)}
+    def sending(self) -> dict[str, str]:
+        """The composer's keys, where ``send`` makes them others than the usual ones, by command."""
+        return _SENDING[self.send]
 
 
 def options() -> list[Field[Any]]:

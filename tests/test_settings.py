@@ -39,7 +39,7 @@ def test_a_file_is_read() -> None:
     assert complaints == []
     assert (settings.theme, settings.sidebar) == ("nord", False)
     assert settings.sampling == SamplingParams(temperature=1.0, seed=7)
-    assert settings.keymap == {"answer.stop": "f9,ctrl+x"}
+    assert dict(settings.keys) == {"answer.stop": "f9,ctrl+x"}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_is_written_is_what_is_read(first: dict[str, Any], second: dict[str
     again, complaints = parse(updated(text, other), "f")
     assert complaints == []
     assert replace(again, keys=()) == replace(other, keys=())
-    assert again.keymap == other.keymap
+    assert dict(again.keys) == dict(other.keys)
 
 
 def test_comments_order_and_strange_parts_stay() -> None:
@@ -117,9 +117,9 @@ def test_comments_order_and_strange_parts_stay() -> None:
 def test_keys_need_no_quotes() -> None:
     text = '[keys]\nanswer.stop = "f9"\n'
     settings, complaints = parse(text, "f")
-    assert (settings.keymap, complaints) == ({"answer.stop": "f9"}, [])
+    assert (dict(settings.keys), complaints) == ({"answer.stop": "f9"}, [])
     changed = updated(text, replace(settings, keys=(("answer.stop", "f8"),)))
-    assert parse(changed, "f")[0].keymap == {"answer.stop": "f8"}
+    assert dict(parse(changed, "f")[0].keys) == {"answer.stop": "f8"}
 
 
 def test_a_bad_value_is_mended_when_settings_are_saved() -> None:

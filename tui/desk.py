@@ -20,7 +20,7 @@ from tui.backend import Backend
 from tui.budget import Budget
 from tui.display import Display
 from tui.keymap import label
-from tui.sanitize import SafeText, safe_line
+from tui.sanitize import safe_line
 from tui.turns import Prepare, Turns
 from tui.voice import Voice
 from tui.widgets.find_bar import FindBar
@@ -152,7 +152,9 @@ class Desk(Display):
             draft = self.composer.draft
             if draft != self._given_up:
                 self._given_up = draft
-                sentence = safe_line(f"What you have typed is not kept ({error}). Ctrl+Q again quits without it.")
+                sentence = safe_line(
+                    f"What you have typed is not kept ({error}). {self.key('quit')} again quits without it."
+                )
                 self.voice.warn(sentence)
                 return False
         return True
@@ -217,7 +219,7 @@ class Desk(Display):
     ) -> bool:
         """Have a conversation answered after ``prepare`` has committed the question; ``False`` while it has a turn."""
         if not self.turns.begin(conversation):
-            self.voice.say(SafeText("An answer is on its way: Esc stops it."))
+            self.voice.say(safe_line(f"An answer is on its way: {self.key('answer.stop')} stops it."))
             return False
         if conversation is self.conversation:
             self.transcript.follow()

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 
 from textual.binding import Binding, BindingType
-from textual.keys import KEY_TO_UNICODE_NAME, Keys
+from textual.keys import KEY_TO_UNICODE_NAME, Keys, _character_to_key
 from textual.widgets import TextArea
 
 from localqwen.settings import Settings
@@ -20,7 +20,11 @@ from tui.widgets.transcript.keys import NAVIGATION
 
 MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 _NAMED = {key.value.rpartition("+")[2] for key in Keys} | set(KEY_TO_UNICODE_NAME)
-_NAMED |= {"slash", "backslash", "at", "minus", "plus", "underscore", "colon", "semicolon", "comma", "apostrophe"}
+_SIGNS = {"slash", "backslash", "at", "minus", "plus", "underscore", "colon", "semicolon", "comma", "apostrophe"}
+_SIGNS |= {"space", *KEY_TO_UNICODE_NAME}
+_NAMED |= _SIGNS
+# Commands whose keys are heard before, or by, what is typed into.
+TYPED_INTO = ("quit", "composer.", "find.", "dialog.")
 PALETTE = "ctrl+p"
 
 
@@ -51,11 +55,13 @@ _EDITING = {key for one in TextArea.BINDINGS if isinstance(one, Binding) for key
 @lru_cache(maxsize=4)
 def resolved(settings: Settings) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """The keys that count, by name, and a sentence about each line of the settings that does not."""
-    said = settings.keymap
+    defaults = DEFAULTS | settings.sending
+    said = {name: ",".join(map(as_reported, split(keys))) for name, keys in settings.keys}
     complaints: list[str] = []
 
     def refuse(name: str, why: str) -> None:
-        line = f'[keys] "{name}" = "{said.pop(name)}"'
+        del said[name]
+        line = f'[keys] "{name}" = "{dict(settings.keys)[name]}"'
         complaints.append(f"{line}: {why}; {'its default counts' if name in DEFAULTS else 'the line does nothing'}.")
 
     for name in list(said):
@@ -66,15 +72,21 @@ def resolved(settings: Settings) -> tuple[Mapping[str, str], tuple[str, ...]]:
             near = get_close_matches(wrong, _examples(), 1)
             refuse(name, f"there is no key {wrong}" + (f" (did you mean {near[0]}?)" if near else ""))
     # A refused line gives its default back, which another line may have taken: so again, until nothing is left.
-    while clash := next(_clashes(said), None):
+    while clash := next(_clashes(said, defaults), None):
         refuse(*clash)
-    return said, tuple(complaints)
+    return settings.sending | said, tuple(complaints)
 
 
 def label(settings: Settings, name: str) -> str:
     """The first key of a name as a person reads it."""
     keys = split(resolved(settings)[0].get(name, DEFAULTS[name]))
     return key_label(keys[0]) if keys else ""
+
+
+def as_reported(key: str) -> str:
+    """A key as Textual names it: modifiers in the order of the alphabet, signs by their names."""
+    *modifiers, last = key.split("+")
+    return "+".join([*sorted(modifiers), _character_to_key(last) if len(last) == 1 else last])
 
 
 def is_key(key: str) -> bool:
@@ -89,19 +101,24 @@ def _examples() -> list[str]:
     return plain + [f"{modifier}+{key}" for modifier in ("ctrl", "alt", "shift") for key in plain]
 
 
-def _clashes(said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _is_typed(key: str) -> bool:
+    *modifiers, last = key.split("+")
+    return {"shift"}.issuperset(modifiers) and (len(last) == 1 or last in _SIGNS)
+
+
+def _clashes(said: Mapping[str, str], defaults: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Names whose wanted keys are somebody else's already, the last line first."""
     for name in reversed(list(said)):
         for key in split(said[name]):
-            if key in split(DEFAULTS[name]):
+            if key in split(defaults[name]):
                 continue
+            if name.startswith(TYPED_INTO) and _is_typed(key):
+                yield name, f"{key_label(key)} is typed where that key is heard"
             if key == PALETTE:
                 yield name, f"{key_label(key)} opens the palette"
             if name in _COMMANDS and key in _EDITING:
                 yield name, f"{key_label(key)} edits the text in the composer"
-            for place in PLACES:
-                if name not in place:
-                    continue
-                for other, keys in place.items():
-                    if other != name and key in split(said.get(other, keys)):
-                        yield name, f"{key_label(key)} is the key of {other} already"
+            others = {other for place in PLACES if name in place for other in place} - {name}
+            for other in sorted(others):
+                if key in split(said.get(other, defaults[other])):
+                    yield name, f"{key_label(key)} is the key of {other} already"

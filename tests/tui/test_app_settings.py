@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from textual.widgets import Select
+from textual.widgets import Input, Select
 
 from localqwen import paths
 from localqwen.chats.store import Store
@@ -84,7 +84,7 @@ async def test_a_key_of_the_file_works_in_the_place_of_the_old_one(store: Store,
         await changed(stage)
         await stage.fill("#setting-seed", "5")
         await saved(stage)
-        assert read(path)[0].keymap == settings.keymap
+        assert dict(read(path)[0].keys) == dict(settings.keys)
         await stage.press("f10")
         await stage.opens(HelpScreen)
 
@@ -213,3 +213,29 @@ async def test_a_preview_of_a_theme_is_taken_back(store: Store, path: Path) -> N
         await stage.is_back()
         assert stage.app.theme == "localqwen-dark"
     assert read(path)[0] == Settings()
+
+
+async def test_a_field_that_holds_no_number_can_be_left(store: Store, path: Path) -> None:
+    async with staged(store, settings=Settings(), settings_path=path) as stage:
+        await stage.press("f8")
+        await stage.opens(SettingsScreen)
+        stage.app.screen.query_one("#setting-temperature", Input).value = "nan"
+        await stage.press("escape")
+        await stage.sees("Esc again gives the changes up")
+        await stage.press("escape")
+        await stage.until(lambda: not isinstance(stage.app.screen, SettingsScreen))
+
+
+async def test_dialogs_name_the_keys_of_the_file(store: Store) -> None:
+    keys = (("dialog.accept", "f10"), ("dialog.cancel", "f12"), ("find.close", "f9"), ("answer.stop", "f6"))
+    async with staged(store, settings=Settings(keys=keys)) as stage:
+        await stage.ask("A bird?", "The penguin.")
+        await stage.press("f5")
+        await stage.sees("F10 asks again", "F12 cancels")
+        await stage.press("f12", "f4")
+        await stage.sees("Enter opens, F12 closes")
+        await stage.press("f12", "f3")
+        await stage.sees("Enter next, F9 closes")
+        await stage.press("f9")
+        await stage.slash("rename")
+        await stage.sees("Enter takes it, F12 cancels")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from textual._xterm_parser import XTermParser
+from textual.events import Key
 
 from localqwen.settings import Settings
 from tui.keymap import DEFAULTS, is_key, label, resolved, split
@@ -22,6 +24,11 @@ from tui.keymap import DEFAULTS, is_key, label, resolved, split
         ({"list.pin": "r"}, "R is the key of list.rename already"),
         ({"find.next": "escape"}, "Esc is the key of"),
         ({"dialog.accept": "escape"}, "Esc is the key of dialog.cancel already"),
+        ({"quit": "q"}, "Q is typed where that key is heard; its default counts."),
+        ({"composer.editor": "shift+e"}, "Shift+E is typed where"),
+        ({"dialog.cancel": "_"}, "Underscore is typed where"),
+        ({"find.next": "space"}, "Space is typed where"),
+        ({"help": "["}, "is the key of transcript.previous_code already"),
         ({"help": "f10", "settings": "f10"}, '"settings" = "f10": F10 is the key of help already'),
     ],
 )
@@ -52,3 +59,27 @@ def test_the_setting_for_sending_moves_both_keys_and_a_line_of_keys_goes_before(
     assert (label(settings, "composer.send"), label(settings, "composer.newline")) == ("Alt+Enter", "Enter")
     assert resolved(settings)[1] == ()
     assert label(Settings(send="alt+enter", keys=(("composer.send", "f6"),)), "composer.send") == "F6"
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("composer.send", "ctrl+retrun"),
+        ("composer.send", "ctrl+j"),
+        ("composer.newline", "entr"),
+        ("composer.newline", "ctrl+s"),
+    ],
+)
+def test_a_bad_line_leaves_the_setting_for_sending_as_it_is(name: str, keys: str) -> None:
+    settings = Settings(send="alt+enter", keys=((name, keys),))
+    assert (label(settings, "composer.send"), label(settings, "composer.newline")) == ("Alt+Enter", "Enter")
+    [complaint] = resolved(settings)[1]
+    assert complaint.startswith(f'[keys] "{name}" = "{keys}"')
+
+
+def test_keys_are_named_as_the_terminal_will_report_them() -> None:
+    parser = XTermParser()
+    (reported,) = parser.feed("\x1b[115;7u")  # Ctrl+Alt+S in the Kitty protocol
+    assert isinstance(reported, Key)
+    settings = Settings(keys=(("answer.stop", "ctrl+alt+s"), ("view.end", "shift+ctrl+f5")))
+    assert resolved(settings) == ({"answer.stop": reported.key, "view.end": "ctrl+shift+f5"}, ())

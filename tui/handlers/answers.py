@@ -8,7 +8,7 @@ from localqwen.chats.tree import Message
 from localqwen.events import Loading
 from tui.desk import Desk
 from tui.handlers import Handler
-from tui.sanitize import SafeText, safe
+from tui.sanitize import SafeText, safe, safe_line
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -81,15 +81,13 @@ class AnswerCommands:
             desk.voice.say(NOTHING)
             return
         if desk.turns.is_under_way(conversation):
-            desk.voice.say(SafeText("An answer is on its way: Esc stops it."))
+            desk.voice.say(safe_line(f"An answer is on its way: {desk.key('answer.stop')} stops it."))
             return
         is_question = message.role == "user"
         title = SafeText("Edit your message" if is_question else "Edit the answer")
-        hint = SafeText(
-            "Ctrl+S asks again, and the old version stays as a branch; Esc cancels"
-            if is_question
-            else "Ctrl+S keeps it as a branch; /continue then goes on from there; Esc cancels"
-        )
+        what = "asks again, and the old version stays as a branch" if is_question else "keeps it as a branch"
+        then = "" if is_question else "; /continue then goes on from there"
+        hint = safe_line(f"{desk.key('dialog.accept')} {what}{then}; {desk.key('dialog.cancel')} cancels")
         from tui.screens.edit import EditScreen
 
         text = await desk.screen.app.push_screen_wait(EditScreen(title, safe(message.text), hint))

@@ -88,7 +88,7 @@ class ChatScreen(Screen[None]):
             with Vertical(id="main"):
                 yield Static(id="title", markup=False)
                 yield Transcript(id="transcript")
-                yield FindBar(id="find")
+                yield FindBar(self.desk.key, id="find")
                 yield Composer(
                     self.desk.send,
                     commands=[

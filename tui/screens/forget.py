@@ -10,6 +10,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.screens.form import key_of
+
 
 class ForgetScreen(ModalScreen[bool]):
     """Dismissed with whether the conversation may go."""
@@ -24,4 +26,5 @@ class ForgetScreen(ModalScreen[bool]):
         with Vertical(classes="dialog"):
             yield Static("This conversation is kept nowhere", classes="dialog-title", markup=False)
             yield Static("It is gone for good when you leave it; /export keeps it.", markup=False)
-            yield Static("Enter leaves it, Esc stays", classes="dialog-hint", markup=False)
+            keys = f"Enter leaves it, {key_of(self, 'dialog.cancel')} stays"
+            yield Static(keys, classes="dialog-hint", markup=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 
 from tui.commands import key_label
 from tui.sanitize import SafeText, safe_line
@@ -33,8 +33,7 @@ class Form(ModalScreen[Result | None]):
 
     def key(self, name: str) -> str:
         """The key of a name, as a person reads it."""
-        keys = [key for key, active in self.active_bindings.items() if active.binding.id == name]
-        return key_label(keys[0]) if keys else ""
+        return key_of(self, name)
 
     def on_mount(self) -> None:
         """Remember how it began."""
@@ -61,3 +60,9 @@ class Form(ModalScreen[Result | None]):
     def give_up(self) -> None:
         """Leave everything as it was."""
         self.dismiss(None)
+
+
+def key_of(screen: Screen[Any], name: str) -> str:
+    """The key that a screen has for a name, as a person reads it."""
+    keys = [key for key, active in screen.active_bindings.items() if active.binding.id == name]
+    return key_label(keys[0]) if keys else ""

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from localqwen.chats.query import Hit
 from localqwen.chats.store import ChatStoreError, Store
 from tui.sanitize import SafeText, safe, safe_line
+from tui.screens.form import key_of
 from tui.widgets.fields import LineField
 
 MOST_HITS = 50
@@ -45,7 +46,7 @@ class SearchScreen(ModalScreen[Hit | None]):
             yield Static("Search all conversations", classes="dialog-title")
             yield LineField(self._text, placeholder="words", id="search", select_on_focus=False, compact=True)
             yield OptionList(id="hits", markup=False)
-            yield Static("Enter opens, Esc closes", id="search-hint", classes="dialog-hint")
+            yield Static(self._keys, id="search-hint", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
         """What was given is looked for at once."""
@@ -81,6 +82,10 @@ class SearchScreen(ModalScreen[Hit | None]):
         if hits.option_count:
             hits.highlighted = ((hits.highlighted or 0) + step) % hits.option_count
 
+    @property
+    def _keys(self) -> str:
+        return f"Enter opens, {key_of(self, 'dialog.cancel')} closes"
+
     def _look(self) -> None:
         self._is_looking, self._opens = True, False
         self._find(self.query_one(Input).value)
@@ -99,8 +104,7 @@ class SearchScreen(ModalScreen[Hit | None]):
         self._is_looking = False
         if self._opens:
             self._open()
-        keys = "Enter opens, Esc closes"
-        self.query_one("#search-hint", Static).update(Content(f"{hint} · {keys}" if hint else keys))
+        self.query_one("#search-hint", Static).update(Content(f"{hint} · {self._keys}" if hint else self._keys))
 
 
 def _row(hit: Hit) -> Content:

@@ -163,7 +163,12 @@ class SettingsScreen(Form[Settings]):
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`; a choice is no text, and soon made again."""
-        return tuple(value for option, value in self._values() if not isinstance(self._of(option), Select))
+        widgets = map(self._of, options())
+        return tuple(
+            widget.text if isinstance(widget, TextArea) else widget.value
+            for widget in widgets
+            if isinstance(widget, TextArea | Input)
+        )
 
     def say(self, sentence: SafeText) -> None:
         """See :class:`Form`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +13,6 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from tui.widgets.fields import LineField
-
-KEYS = "Enter next, Esc closes"
 
 
 class FindBar(Horizontal):
@@ -48,11 +47,16 @@ class FindBar(Horizontal):
 
         direction: int
 
+    def __init__(self, key: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        """``key`` says how the key of a name is called."""
+        super().__init__(id=id)
+        self._key = key
+
     def compose(self) -> ComposeResult:
         """The field and the count."""
         yield LineField(placeholder="find in this conversation", select_on_focus=True, compact=True)
         yield Static(id="found")
-        yield Static(KEYS, id="found-keys")
+        yield Static(id="found-keys", markup=False)
 
     @property
     def is_open(self) -> bool:
@@ -62,6 +66,7 @@ class FindBar(Horizontal):
     def open(self, text: str = "") -> None:
         """Show the field, with a text or with the last one."""
         self.add_class("-open")
+        self._tell_keys()
         field = self.query_one(Input)
         if text:
             field.value = text
@@ -79,7 +84,11 @@ class FindBar(Horizontal):
         none = "none" if self.query_one(Input).value else ""
         found = f"{current} of {count}{some}" if count else none
         self.query_one("#found", Static).update(found)
-        self.query_one("#found-keys", Static).update(f"· {KEYS}" if found else KEYS)
+        self._tell_keys(after_count=bool(found))
+
+    def _tell_keys(self, *, after_count: bool = False) -> None:
+        keys = f"{self._key('find.next')} next, {self._key('find.close')} closes"
+        self.query_one("#found-keys", Static).update(f"· {keys}" if after_count else keys)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look for it at once."""

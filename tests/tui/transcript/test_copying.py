@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tests.tui.transcript.host import STYLES, WORDS, Host, answer, copied_whole, look, settled, until
 from tui.sanitize import SafeText, safe, safe_line, without_controls
@@ -144,7 +145,24 @@ def test_rows_of_tables_are_copied_as_they_were_written(width: int) -> None:
     written = without_controls(TABLE)
     assert copied_whole(answer(TABLE), width) == written + "\n"
     assert copied_whole(answer("> " + TABLE.replace("\n", "\n> ")), width) == written + "\n"
-    assert copied_whole(answer("- item\n\n  " + TABLE.replace("\n", "\n  ")), width) == f"- item\n\n{written}\n"
+    item = "- item\n\n  {}"
+    copied = copied_whole(answer(item.format(TABLE.replace("\n", "\n  "))), width)
+    assert copied == item.format(written.replace("\n", "\n  ")) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "copied"),
+    [
+        ("- | a | b |\n  |---|---|\n  | 1 | 2 |", "- | a | b |\n  |---|---|\n  | 1 | 2 |"),
+        ("1. x\n\n   | a | b |\n   |---|---|\n   | 1 | 2 |", "1. x\n\n   | a | b |\n   |---|---|\n   | 1 | 2 |"),
+        ("- x\n  - y | z\n    -|-\n    1 | 2", "- x\n  - y | z\n  -|-\n  1 | 2"),
+        ("> | a | b |\n> |---|---|\n> | 1 |", "| a | b |\n|---|---|\n| 1 |"),
+        ("> - | + |\n> --|--|", "- | + |\n--|--|"),
+    ],
+)
+def test_a_table_in_a_list_or_a_quote_is_one_again_when_it_is_copied(written: str, copied: str) -> None:
+    assert copied_whole(answer(written)) == f"{copied}\n"
+    assert any(token.type == "table_open" for token in MarkdownIt("gfm-like", {"linkify": False}).parse(copied))
 
 
 def test_a_table_that_grew_is_copied_as_it_was_written() -> None:

@@ -39,6 +39,12 @@ def test_words_are_found_across_markup_soft_wraps_and_entities() -> None:
     assert search([WORDS * 3], "fox jumps").found.count == 3
 
 
+def test_letters_are_found_whose_other_case_depends_on_what_is_beside_them() -> None:
+    for words in ("ΟΔΟΣ", "οδος", "ΜΕΓΑΛΗ"):
+        assert search(["Η ΟΔΟΣ ΜΕΓΑΛΗ"], words).found.count == 1
+    assert search(["Istanbul güzel"], "istanbul").found.count == 1
+
+
 def test_upper_case_letters_respect_case() -> None:
     assert search(["Fox fox FOX"], "fox").found.count == 3
     assert search(["Fox fox FOX"], "Fox").found.count == 1

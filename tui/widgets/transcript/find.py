@@ -155,4 +155,5 @@ class Search:
 
 
 def _letters(text: str) -> str:
-    return _NO_LETTERS.sub("", text).lower()
+    # Folded first: what a letter becomes may depend on the blanks beside it, as at the end of Greek words.
+    return _NO_LETTERS.sub("", text.casefold())

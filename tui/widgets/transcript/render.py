@@ -137,8 +137,8 @@ class BlockRenderer:
             if index == 0:
                 line.decorate(mark.ljust(indent), self.styles.bullet, lead)
             else:
-                # What is copied of nested lists keeps its indent; of code in an item nothing is added.
-                line.decorate(" " * indent, under, " " * indent if line.lead else "")
+                # What is copied of nested lists and tables keeps its indent; of code in an item nothing is added.
+                line.decorate(" " * indent, under, " " * indent if line.lead or line.table is not None else "")
         return inner
 
     # -- tables ----------------------------------------------------------------------------------------------------

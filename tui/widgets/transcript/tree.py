@@ -26,22 +26,35 @@ def inside(span: Span) -> Span:
     return span[0] + 1, span[1] - 1
 
 
-# What stands before the rows of a table that is in a list or a quote.
-_PREFIX = re.compile(r"(?:[ \t]|>|[-+*][ \t]|\d+[.)][ \t])*")
+_MARK = re.compile(r"(?:[-+*]|\d+[.)])[ \t]")
 
 
 def note_rows(tokens: Sequence[Token], text: str) -> None:
     """Keep with the rows of tables how they were written; with a header, the rule under it too."""
     lines: list[str] = []
-    nested = False
+    # Quotes and list items around what is looked at; of an item, the line on which its mark stands.
+    around: list[int | None] = []
     for token in tokens:
-        if token.type == "table_open":
-            lines = lines or text.split("\n")
-            nested = token.level > 0
+        if token.type in {"blockquote_open", "list_item_open"}:
+            around.append(token.map[0] if token.map is not None and token.type == "list_item_open" else None)
+        elif token.type in {"blockquote_close", "list_item_close"}:
+            around.pop()
         elif token.type == "tr_open" and token.map is not None:
+            lines = lines or text.split("\n")
             line = token.map[0]
-            written = [_PREFIX.sub("", one, count=1) if nested else one.strip(" ") for one in lines[line : line + 2]]
+            written = [_within(around, at, lines[at]) for at in range(line, min(line + 2, len(lines)))]
             token.meta["row"] = (*written, "", "")[:2]
+
+
+def _within(around: Sequence[int | None], at: int, line: str) -> str:
+    """A line without what the containers have put before it."""
+    for begins in around:
+        line = line.lstrip(" \t")
+        if begins is None:
+            line = line.removeprefix(">")
+        elif begins == at:
+            line = _MARK.sub("", line, count=1) if _MARK.match(line) else line
+    return line.strip(" \t")
 
 
 _CONTAINERS = {"bullet_list_open", "ordered_list_open", "list_item_open", "blockquote_open"}
