@@ -34,16 +34,17 @@ class Asking:
         another model is chosen, it ends as cancelled. Raises :class:`ServerError` when there is no model.
         """
         backend = self._backend
-        client = await backend.client()
+        client, life = await backend.joined()
         self._model = backend.model
+        is_ours = backend.connection.address is None
         events = client.stream(said, params, self._model, resume=is_continuation(said))
         async with aclosing(events):
             with backend.answering():
-                while (event := await backend.next_event(events)) is not None:
+                while (event := await backend.next_event(events, life)) is not None:
                     self.watch = self.watch.see(event, time.monotonic())
-                    if isinstance(event, Finished) and event.reason == "error":
-                        reason = await backend.reason_of_death()
-                        event = replace(event, error=reason) if reason else event
+                    if isinstance(event, Finished) and event.reason == "error" and is_ours:
+                        reason = await backend.reason_of_death(life)
+                        event = Finished("cancelled") if life.is_over else replace(event, error=reason or event.error)
                     yield event
                     if isinstance(event, Finished):
                         return

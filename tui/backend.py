@@ -40,7 +40,7 @@ class Backend:
         self.spawn: Callable[[Coroutine[Any, Any, None]], object] = self._spawn
         self._client: AnswerClient | None = None
         self._changed = asyncio.Event()
-        self._life: _Life | None = None
+        self._life: Life | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waits: set[asyncio.Timeout] = set()
         self._answering = 0
@@ -70,7 +70,7 @@ class Backend:
     async def run(self) -> None:
         """Live one life of the connection; its end is a state and no exception."""
         self._leave()
-        life = self._life = _Life(self)
+        life = self._life = Life(self)
         self._set(Starting())
         living = self._spawn(self.connection.live(life))
         watching = self._spawn(self._watch_memory(life))
@@ -84,14 +84,15 @@ class Backend:
             return  # given up, or another one has begun
         self._client = None
         try:
-            failed = Failed(living.result())
+            life.reason = living.result()
         except LocalqwenError as error:
-            failed = Failed(str(error))
+            life.reason = str(error)
         except Exception as error:
-            # Whoever waits for the model must not wait for ever; the next message tries again.
-            self._set(Failed(f"The connection broke unexpectedly ({type(error).__name__})."))
+            life.reason = f"The connection broke unexpectedly ({type(error).__name__})."
             raise
-        self._set(failed)
+        finally:
+            # Whoever waits for the model must not wait for ever; the next message tries again.
+            self._set(Failed(life.reason or ""))
 
     def cancel(self) -> bool:
         """Give up loading, which frees the memory soon; tell whether there was anything to give up.
@@ -134,18 +135,19 @@ class Backend:
         self._client = None
         if life is not None:
             life.end()
+            self._changed.set()
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    async def client(self) -> AnswerClient:
-        """Wait until there is a model to ask.
+    async def joined(self) -> tuple[AnswerClient, Life]:
+        """Wait until there is a model to ask, and in which life that is.
 
         Raises:
             ServerError: There will be none, with the reason.
         """
         while True:
-            if isinstance(self.state, Ready) and self._client is not None:
-                return self._client
+            if isinstance(self.state, Ready) and self._client is not None and self._life is not None:
+                return self._client, self._life
             if isinstance(self.state, Failed):
                 raise ServerError(self.state.reason)
             await self._next_change()
@@ -156,17 +158,19 @@ class Backend:
         tokens = await client.count_tokens(said) if client is not None else None
         return TokenCount(tokens, is_exact=True) if tokens is not None else estimate(said)
 
-    async def next_event(self, events: AsyncGenerator[AnswerEvent, None]) -> AnswerEvent | None:
-        """The next event, ``None`` after the last; ``Finished("cancelled")`` when the model is left meanwhile."""
+    async def next_event(self, events: AsyncGenerator[AnswerEvent, None], life: Life) -> AnswerEvent | None:
+        """The next event, ``None`` after the last; ``Finished("cancelled")`` when ``life`` has been left meanwhile."""
         wait = asyncio.timeout(None)
         try:
             async with wait:
                 self._waits.add(wait)
-                return await anext(events, None)
+                event = None if life.is_over else await anext(events, None)
         except TimeoutError:
             return Finished("cancelled")
         finally:
             self._waits.discard(wait)
+        # An event may be there already when the model is left, which the timeout then comes too late for.
+        return Finished("cancelled") if life.is_over else event
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -179,19 +183,15 @@ class Backend:
             self._answering -= 1
             self._changed.set()
 
-    async def reason_of_death(self) -> str | None:
-        """Why our own server died; ``None`` for one that lives, which is known after a moment, or is not ours."""
-        if self.connection.address is not None:
-            return None
+    async def reason_of_death(self, life: Life) -> str | None:
+        """Why our own server died; ``None`` for one that lives, which is known after a moment, or has been left."""
         with suppress(TimeoutError):
             async with asyncio.timeout(NOTICE_SECONDS):
-                while self._client is not None:
+                while not (life.is_lost or life.is_over):
                     await self._next_change()
-        if self._client is not None:
-            return None
-        while not isinstance(self.state, Failed):
+        while life.is_lost and not life.is_over and life.reason is None:
             await self._next_change()
-        return self.state.reason
+        return life.reason
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Backend:
         self._client = None
         self._changed.set()
 
-    async def _watch_memory(self, life: _Life) -> None:
+    async def _watch_memory(self, life: Life) -> None:
         """Look at the memory now and then, while it changes."""
         while True:
             client = life.client
@@ -240,13 +240,15 @@ class Backend:
         return task
 
 
-class _Life:
+class Life:
     """One life of a connection: what it still says when it has been left is not heard."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.client: AnswerClient | None = None
         self.is_over = False
+        self.is_lost = False  # the server has gone; why is known later
+        self.reason: str | None = None
         self.on_end: Callable[[], object] = lambda: None
 
     def end(self) -> None:
@@ -262,5 +264,6 @@ class _Life:
 
     def lost(self) -> None:
         """See :class:`Listener`."""
+        self.is_lost = True
         if not self.is_over:
             self._listener.lost()

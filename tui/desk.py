@@ -105,8 +105,11 @@ class Desk(Display):
         """Do what leaves the open conversation; where that destroys it, ask before, in the background."""
         from tui.screens.forget import ForgetScreen
 
+        left = self.conversation
+
         async def ask() -> None:
             if await self.screen.app.push_screen_wait(ForgetScreen()):
+                self.turns.stop(left)  # nobody could find it again to do so
                 await then()
 
         if self.would_forget:
@@ -145,17 +148,19 @@ class Desk(Display):
             kept = draft
 
     async def may_end(self) -> bool:
-        """Keep the draft before the app ends; one that cannot be kept is given up when it is asked for twice."""
+        """Keep all before the app ends; what cannot be kept is given up when it is asked for twice."""
+        what = "What you have typed"
         try:
             await self.leave()
+            if self.store.owes:
+                what = "The end of an answer"
+                await asyncio.to_thread(self.store.settle)
         except LocalqwenError as error:
             draft = self.composer.draft
             if draft != self._given_up:
                 self._given_up = draft
-                sentence = safe_line(
-                    f"What you have typed is not kept ({error}). {self.key('quit')} again quits without it."
-                )
-                self.voice.warn(sentence)
+                again = f"{self.key('quit')} again quits without it"
+                self.voice.warn(safe_line(f"{what} is not kept ({error}). {again}."))
                 return False
         return True
 

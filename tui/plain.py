@@ -147,7 +147,8 @@ class PlainChat:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, text: str) -> None:
-        await self._session.conversation.ask(text, self._attached)
+        # Drafts are the full screen's: what was typed there is neither shown nor lost here.
+        await self._session.conversation.ask(text, self._attached, keep_draft=True)
         self._attached = ()
         await self._turn.take(self._session.conversation)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.chat_store import MODEL_DEFAULTS, ChatRows
@@ -28,17 +30,31 @@ OPEN = "SELECT DISTINCT holder FROM message WHERE state = 'streaming'"
 class MessageRows(ChatRows):
     """The tables ``message`` and ``queued``."""
 
+    def __init__(self, path: Path) -> None:
+        """See :class:`Database`."""
+        self._owed: dict[int, Message] = {}
+        super().__init__(path)
+
     def tree(self, chat_id: int) -> Tree:
         """All messages of a conversation."""
         with self._reading() as db:
             rows = db.execute(f"SELECT {MESSAGE} FROM message WHERE chat_id = ? ORDER BY id", (chat_id,))
             return Tree(map(message_of, rows))
 
-    def ask(self, chat_id: int, parent_id: int | None, text: str, attachments: Sequence[Attachment] = ()) -> Message:
+    def ask(
+        self,
+        chat_id: int,
+        parent_id: int | None,
+        text: str,
+        attachments: Sequence[Attachment] = (),
+        *,
+        keep_draft: bool = False,
+    ) -> Message:
         """Add a person's message, make it the tip, and clear the draft it came from; all or nothing."""
         with self._writing() as db:
             message = self._insert(chat_id, parent_id, "user", text, attachments=attachments)
-            self._clear_draft(db, chat_id)
+            if not keep_draft:
+                self._clear_draft(db, chat_id)
             self._entitle(db, chat_id, message)
         return message
 
@@ -90,8 +106,10 @@ class MessageRows(ChatRows):
             ).rowcount
             if not opened:
                 raise ChatStoreError("this answer is being written by another window; wait for it to end there")
+            # Who goes on with a conversation that another window has deleted, or shows elsewhere, wants it so.
             db.execute(
-                "UPDATE chat SET updated = ? WHERE id = (SELECT chat_id FROM message WHERE id = ?)",
+                "UPDATE chat SET updated = ?1, deleted_at = NULL, tip = ?2 "
+                "WHERE id = (SELECT chat_id FROM message WHERE id = ?2)",
                 (time.time(), message_id),
             )
             return message_of(db.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (message_id,)).fetchone())
@@ -111,19 +129,40 @@ class MessageRows(ChatRows):
             )
 
     def finish_answer(self, message: Message) -> None:
-        """Keep an answer that has ended: its text, state, model, statistics and error."""
-        with self._writing() as db:
-            db.execute(
-                "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, holder = NULL WHERE id = ?",
-                (
-                    storable(message.text),
-                    message.state,
-                    None if message.model is None else storable(message.model),
-                    usage_json(message.usage),
-                    None if message.error is None else storable(message.error),
-                    message.id,
-                ),
-            )
+        """Keep an answer that has ended: its text, state, model, statistics and error.
+
+        What cannot be kept now is kept together with whatever is written next.
+        """
+        self._owed[message.id] = message
+        self.settle()
+
+    @property
+    def owes(self) -> bool:
+        """Whether the end of an answer is not kept yet."""
+        return bool(self._owed)
+
+    def settle(self) -> None:
+        """Keep the ends of answers that could not be kept before."""
+        with self._writing():
+            pass  # that is what it begins with
+
+    def close(self) -> None:
+        """Close the file, after a last attempt to keep everything."""
+        if self._owed:
+            with suppress(ChatStoreError):
+                self.settle()
+        super().close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with super()._writing() as db:
+            owed = dict(self._owed)
+            for message in owed.values():
+                _finish(db, message)
+            yield db
+        for number, message in owed.items():
+            if self._owed.get(number) is message:
+                del self._owed[number]
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
@@ -225,3 +264,17 @@ class MessageRows(ChatRows):
                     "UPDATE message SET state = 'stopped', holder = NULL WHERE state = 'streaming' AND holder IS ?",
                     [(holder,) for holder in dead],
                 )
+
+
+def _finish(db: sqlite3.Connection, message: Message) -> None:
+    db.execute(
+        "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, holder = NULL WHERE id = ?",
+        (
+            storable(message.text),
+            message.state,
+            None if message.model is None else storable(message.model),
+            usage_json(message.usage),
+            None if message.error is None else storable(message.error),
+            message.id,
+        ),
+    )

@@ -30,12 +30,13 @@ class MisplacedError(LocalqwenError):
 class Conversation(OpenChat):
     """A conversation that is open in this process, and can be asked in."""
 
-    async def ask(self, text: str, attachments: Sequence[Attachment] = ()) -> Message:
-        """Commit a person's message at the end of the path, in place of the draft."""
+    async def ask(self, text: str, attachments: Sequence[Attachment] = (), *, keep_draft: bool = False) -> Message:
+        """Commit a person's message at the end of the path, in place of the draft unless that is another text."""
         async with self._changing():
             chat = await self._ensure_chat()
-            message = await committed(self._store.ask, chat.id, self.tip, text, attachments)
-            self._draft_is_gone()
+            message = await committed(self._store.ask, chat.id, self.tip, text, attachments, keep_draft=keep_draft)
+            if not keep_draft:
+                self._draft_is_gone()
             self._show(message)
             await self._refresh()
             return message

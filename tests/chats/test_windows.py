@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
 
 from localqwen.chats.attachment import Attachment
-from localqwen.chats.session import Conversation, MisplacedError
-from localqwen.chats.store import Store
+from localqwen.chats.session import AnswerStream, Conversation, MisplacedError
+from localqwen.chats.store import ChatStoreError, Store
+from localqwen.events import AnswerEvent, Delta, Finished
+from localqwen.params import ChatMessage, SamplingParams
+from tests.chats.full_disk import full_disk
 
 FILE = Attachment("notes.txt", "the notes")
 
@@ -106,3 +109,52 @@ async def test_an_imported_answer_without_a_question_cannot_be_made_again(store:
         with pytest.raises(MisplacedError, match="nothing was asked"):
             here.rewind(answer.id)
     assert here.tip == second.id
+
+
+async def test_who_goes_on_with_an_answer_of_a_deleted_conversation_has_it_back(store: Store, other: Store) -> None:
+    here = Conversation(store)
+    await here.ask("first")
+    await here.respond(saying("one"), SamplingParams(), lambda: "m", lambda: None)
+    assert here.chat is not None
+    other.delete(here.chat.id)
+    await here.resume(saying(" more"), SamplingParams(), lambda: "m", lambda: None)
+    assert [chat.tip for chat in other.chats()] == [here.tip]
+
+
+def saying(text: str) -> AnswerStream:
+    async def stream(_: list[ChatMessage]) -> AsyncGenerator[AnswerEvent, None]:
+        yield Delta(text)
+        yield Finished("stop")
+
+    return stream
+
+
+async def test_the_end_of_an_answer_that_could_not_be_kept_is_kept_with_what_comes_next(
+    store: Store, other: Store
+) -> None:
+    here = Conversation(store)
+    await here.ask("first")
+    with full_disk(store.path):
+        with pytest.raises(ChatStoreError, match="full"):
+            await here.respond(saying("one"), SamplingParams(), lambda: "m", lambda: None)
+        assert store.owes
+        with pytest.raises(ChatStoreError):
+            store.settle()
+    await here.save_draft("typed meanwhile")
+    assert not store.owes
+    assert here.chat is not None
+    kept = other.tree(here.chat.id)[here.path[-1].id]
+    assert (kept.text, kept.state) == ("one", "done")
+    await here.resume(saying(" more"), SamplingParams(), lambda: "m", lambda: None)
+    assert here.path[-1].text == "one more"
+
+
+async def test_it_is_tried_once_more_when_the_file_is_closed(store: Store, other: Store) -> None:
+    mine = Store(store.path)
+    here = Conversation(mine)
+    await here.ask("first")
+    with full_disk(store.path), pytest.raises(ChatStoreError):
+        await here.respond(saying("one"), SamplingParams(), lambda: "m", lambda: None)
+    mine.close()
+    assert here.chat is not None
+    assert [message.text for message in other.tree(here.chat.id).path(here.tip)] == ["first", "one"]

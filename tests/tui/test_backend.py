@@ -196,3 +196,48 @@ async def test_a_real_server_whose_load_is_given_up_ends(demo_gguf: Path, when: 
     for server in servers(demo_gguf):
         server.kill()  # it would stay for some seconds, in case somebody comes again
     await until(lambda: not servers(demo_gguf))
+
+
+async def test_an_event_that_was_there_already_does_not_save_an_answer_from_a_switch() -> None:
+    first, second = FakeConnection(), FakeConnection(ready=False)
+    async with living(first, second) as backend:
+        events, task = asked(Asking(backend))
+        await until(lambda: first.client.asked)
+        first.client.say("x")
+        backend.switch(second)
+        await task
+        assert events[-1] == Finished("cancelled")
+        assert first.client.closed == 1
+
+
+async def test_a_switch_while_a_refusal_is_looked_into_ends_the_answer() -> None:
+    first, second = FakeConnection(), FakeConnection(ready=False)
+    async with living(first, second) as backend:
+        events, task = asked(Asking(backend))
+        await until(lambda: first.client.asked)
+        first.client.events.put_nowait(Finished("error", error="The prompt is too long."))
+        await until(first.client.events.empty)
+        backend.switch(second)
+        async with asyncio.timeout(SECONDS):
+            await task
+        assert events == [Finished("cancelled")]
+
+
+async def test_a_refusal_of_a_server_that_lives_is_told_as_it_came() -> None:
+    connection = FakeConnection()
+    async with living(connection) as backend:
+        events, task = asked(Asking(backend))
+        connection.client.events.put_nowait(Finished("error", error="The prompt is too long."))
+        await task
+        assert events == [Finished("error", error="The prompt is too long.")]
+
+
+async def test_an_answer_of_a_server_that_dies_tells_why_even_if_another_one_is_started() -> None:
+    connection = FakeConnection()
+    async with living(connection) as backend:
+        events, task = asked(Asking(backend))
+        await until(lambda: connection.client.asked)
+        connection.client.events.put_nowait(Finished("error", error="The connection broke."))
+        connection.die("It was killed.")
+        await task
+        assert events == [Finished("error", error="It was killed.")]

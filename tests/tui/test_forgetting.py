@@ -52,3 +52,13 @@ async def test_without_messages_there_is_no_question(store: Store) -> None:
         await stage.sees("Temporary: nothing is kept")
         await stage.press("ctrl+n")
         await stage.sees("New conversation")
+
+
+async def test_its_answer_ends_when_it_is_left(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.slash("temporary")
+        await stage.begin("A secret?", "Nobody")
+        await stage.slash("new")
+        await stage.opens(ForgetScreen)
+        await stage.press("enter")
+        await stage.until(lambda: stage.client.closed == 1)

@@ -10,6 +10,8 @@ import pytest
 
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.chats.tree import Message, Tree
+from localqwen.events import Finished
+from tests.chats.full_disk import full_disk
 from tests.tui.fakes import SIZE, FakeConnection, shows, type_text, until
 from tests.tui.stage import killed, staged
 from tui.app import ChatApp
@@ -180,7 +182,7 @@ async def test_what_is_typed_while_a_conversation_is_left_is_kept_too(store: Sto
 
 
 async def test_a_message_that_cannot_be_kept_returns_to_the_composer(app: ChatApp, store: Store) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ChatStoreError("The disk is full.")
 
     store.ask = fail  # type: ignore[method-assign,assignment]
@@ -283,3 +285,58 @@ async def test_the_store_is_never_asked_by_the_thread_that_paints(store: Store) 
         await stage.press("up")
         await stage.until(lambda: stage.composer.text == "earlier" and asked.keys() == names)
     assert threading.main_thread() not in asked.values()
+
+
+async def test_the_end_of_an_answer_that_cannot_be_kept_is_told_of_at_the_end(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.begin("first", "an answer")
+        with full_disk(store.path):
+            stage.client.events.put_nowait(Finished("stop"))
+            await stage.hears_of("the disk is full")
+            await stage.press("ctrl+q")
+            await stage.hears_of("The end of an answer is not kept")
+            assert stage.app.is_running
+        await stage.press("ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+    assert [message.state for message in stage.kept] == ["done", "done"]
+
+
+async def test_quitting_does_not_wait_for_ever_for_what_is_being_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.chat.SHUT_DOWN_SECONDS", 0.05)
+    keep, goes_on = store.finish_answer, threading.Event()
+
+    def slow(message: Message) -> None:
+        goes_on.wait(20)
+        keep(message)
+
+    try:
+        async with staged(store) as stage:
+            store.finish_answer = slow  # type: ignore[method-assign]
+            await stage.begin("first", "an answer")
+            await stage.press("ctrl+q")
+            await stage.until(lambda: not stage.app.is_running)
+            goes_on.set()
+    finally:
+        goes_on.set()
+
+
+async def test_what_waits_comes_back_only_when_it_is_kept_and_before_what_is_typed(store: Store) -> None:
+    def fail(*_: object) -> None:
+        raise ChatStoreError("The disk is full.")
+
+    async with staged(store) as stage:
+        await stage.begin("first", "an answer")
+        await stage.send("second")
+        await stage.write("typed on")
+        await stage.until(lambda: stage.chat.draft == "typed on")
+        await stage.write("!")
+        keep, store.save_draft = store.save_draft, fail  # type: ignore[method-assign,assignment]
+        await stage.app.chat.action_command("queue.clear")
+        await stage.hears_of("The disk is full.")
+        assert stage.composer.text == "typed on!"
+        store.save_draft = keep  # type: ignore[method-assign]
+        await stage.app.chat.action_command("queue.clear")
+        await stage.until(lambda: stage.composer.text == "second\n\ntyped on!")
+        assert store.queue(stage.chat.id) == []

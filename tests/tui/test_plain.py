@@ -330,3 +330,15 @@ def test_a_number_begins_an_item_and_ends_no_sentence() -> None:
     assert sentences.feed("1. Wash it. 2. Dry it.\nDone") == ["1. Wash it. ", "2. Dry it.\n"]
     assert sentences.finish() == "Done"
     assert len(Sentences().feed("word " * 200)) == 2
+
+
+async def test_a_draft_of_the_full_screen_is_left_alone(store: Store, connection: FakeConnection) -> None:
+    there = Conversation(store)
+    await there.ask("A bird?")
+    await there.save_draft("a long draft")
+    async with chatting(store, connection) as terminal:
+        terminal.type("/list", "/open 1", "And a fish?")
+        connection.client.answer("The carp.")
+        await terminal.shows("The carp.\nYou: ")
+    assert there.chat is not None
+    assert store.chat(there.chat.id).draft == "a long draft"

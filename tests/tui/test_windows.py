@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from typing import Any
 
-from localqwen.chats.attachment import Attachment
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
 from localqwen.events import Finished
@@ -33,9 +32,9 @@ async def test_what_the_other_window_has_sent_ends_the_turn_with_a_sentence(stor
 async def test_esc_right_behind_enter_stops_the_answer(store: Store) -> None:
     keep, goes_on = store.ask, threading.Event()
 
-    def slow(chat_id: int, parent_id: int | None, text: str, attachments: Sequence[Attachment] = ()) -> Message:
+    def slow(*arguments: Any, **more: Any) -> Message:
         goes_on.wait(20)
-        return keep(chat_id, parent_id, text, attachments)
+        return keep(*arguments, **more)
 
     async with staged(store) as stage:
         store.ask = slow  # type: ignore[method-assign]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from localqwen.chats.tree import Message
+from localqwen.chats.tree import Message, Queued
 from localqwen.events import Loading
+from tui.attachments import Outgoing
 from tui.desk import Desk
 from tui.handlers import Handler
 from tui.sanitize import SafeText, safe, safe_line
@@ -135,15 +136,15 @@ class AnswerCommands:
             desk.voice.say(SafeText("Nothing waits to be sent."))
             return
         queue = conversation.queue
-        draft = desk.composer.draft
-        text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
-        attachments = (*(file for one in queue for file in one.attachments), *draft.attachments)
+        both = _before(queue, desk.composer.draft)
         # The draft first: a kill in between then doubles the text, and never loses it.
-        if await desk.voice.trying(conversation.save_draft(text, attachments)):
-            for one in queue:
-                await desk.voice.trying(conversation.remove(one.id))
+        if not await desk.voice.trying(conversation.save_draft(both.text, both.attachments)):
+            return
+        for one in queue:
+            await desk.voice.trying(conversation.remove(one.id))
         if conversation is desk.conversation:
-            desk.composer.fill(conversation.draft, conversation.draft_attachments)
+            both = _before(queue, desk.composer.draft)  # somebody may have typed on
+            desk.composer.fill(both.text, both.attachments)
             desk.show_path()
 
     def _marked(self, role: str | None) -> Message | None:
@@ -168,3 +169,9 @@ class AnswerCommands:
 
 async def _nothing() -> None:
     """The question is there already."""
+
+
+def _before(queue: Sequence[Queued], draft: Outgoing) -> Outgoing:
+    """What waits, and then a draft."""
+    text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
+    return Outgoing(text, (*(file for one in queue for file in one.attachments), *draft.attachments))

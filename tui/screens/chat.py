@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
-from textual.worker import WorkerFailed
 
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
@@ -220,11 +218,18 @@ class ChatScreen(Screen[None]):
         self.desk.turns.stop_all()
         keeping = [worker for worker in self.workers if worker.group in {"turns", "drafts", "settings"}]
         if keeping:
-            with suppress(TimeoutError, WorkerFailed):
-                async with asyncio.timeout(SHUT_DOWN_SECONDS):
-                    await self.workers.wait_for_complete(keeping)
+            # Not cancelled when the time is over: that would cancel what is being kept.
+            kept = asyncio.ensure_future(self.workers.wait_for_complete(keeping))
+            kept.add_done_callback(_heard)
+            await asyncio.wait({kept}, timeout=SHUT_DOWN_SECONDS)
         return True
 
 
 async def _awaited(done: Any) -> None:
     await done
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Workers tell of their failures themselves."""
+    if not done.cancelled():
+        done.exception()
