@@ -234,12 +234,14 @@ class Scenario:
         self.figures[f"{name} stall ms"] = meter.worst
         await self._until(lambda: self._view.is_settled)
 
-    async def _timed(self, name: str, action: Callable[[], object]) -> None:
+    async def _timed(self, name: str, action: Callable[[], object], done: Callable[[], bool] = lambda: True) -> None:
+        """Measure ``action`` until it is painted; what happens later than its call is ``done`` at some time."""
         await asyncio.sleep(0.3)
 
         async def act() -> None:
             action()
             await asyncio.sleep(0.001)
+            await self._until(done, 0)
             await self._painted()
             self.figures[f"{name} ms"] = (time.perf_counter() - begin) * 1000
             await asyncio.sleep(0.4)
@@ -256,7 +258,13 @@ class Scenario:
         resize(WIDTH)
         await asyncio.sleep(0.3)
         await self._until(lambda: self._view.is_settled)
-        await self._timed("theme", lambda: self._app.post_message(events.Key("ctrl+t", None)))
+        before = self._app.screen.styles.background
+        await self._timed(
+            "theme",
+            lambda: self._app.post_message(events.Key("ctrl+t", None)),
+            # The styles are computed anew some turns after the theme's name has changed.
+            lambda: self._app.screen.styles.background != before,
+        )
 
     async def _ask(self) -> None:
         self._scripted.go_on.clear()
