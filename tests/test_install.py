@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,9 +22,58 @@ def test_rpc_devices_are_always_built_and_the_users_arguments_come_last(monkeypa
     assert install.llama_cmake_args().endswith(" -DGGML_BLAS=ON")
 
 
-def test_builds_with_other_arguments_are_kept_apart() -> None:
-    keys = {install.wheel_key("0.3.36", args) for args in ("-DGGML_RPC=ON", "-DGGML_RPC=ON -DGGML_CUDA=ON")}
-    assert len(keys | {install.wheel_key("0.3.37", "-DGGML_RPC=ON")}) == 3
+def test_builds_with_other_options_are_kept_apart() -> None:
+    options = {"CMAKE_ARGS": "-DGGML_RPC=ON", "CXXFLAGS": ""}
+    others = [options, options | {"CMAKE_ARGS": "-DGGML_CUDA=ON"}, options | {"CXXFLAGS": "-U__AMX_INT8__"}]
+    keys = {install.wheel_key("0.3.36", each) for each in others}
+    assert len(keys | {install.wheel_key("0.3.37", options)}) == 4
+    assert len({install.installation_key(each) for each in others}) == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "works", "flags"),
+    [(["amx_int8"], False, "-U__AMX_INT8__ -g"), (["amx_int8"], True, "-g"), (["avx2"], False, "-g")],
+)
+def test_amx_is_left_out_where_the_compiler_gets_it_wrong(
+    features: list[str], works: bool, flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXXFLAGS", "-g")
+    monkeypatch.setattr(install, "cpu_features", lambda: features)
+    monkeypatch.setattr(install, "amx_works", lambda: works)
+    assert install.llama_cxx_flags() == flags
+
+
+def compiler_that_builds(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name a CXX that compiles ``body`` in place of what it is given, with the machine's own compiler."""
+    (tmp_path / "body.cpp").write_text(body)
+    script = tmp_path / "c++ of a test"
+    script.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nexec c++ \'{tmp_path}/body.cpp\' -o "$2"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{script}'")
+
+
+@pytest.mark.parametrize(
+    ("body", "works"),
+    [("int main() {}", True), ("int main() { __builtin_trap(); }", False), ("this is no C++", False)],
+)
+def test_amx_works_only_where_the_compiled_program_ends_well(
+    body: str, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler_that_builds(body, tmp_path, monkeypatch)
+    assert install.amx_works() is works
+
+
+def test_the_probe_compiles_for_a_cpu_with_amx() -> None:
+    built = subprocess.run(
+        ["c++", "-fsyntax-only", "-march=sapphirerapids", "-x", "c++", "-"],
+        input=install.AMX_PROBE,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if "sapphirerapids" in built.stderr:
+        pytest.skip("this compiler knows no CPU with AMX")
+    assert (built.returncode, built.stderr) == (0, "")
 
 
 def test_a_cuda_toolkit_without_a_card_builds_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +122,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     monkeypatch.setattr(install, "STAMP", tmp_path / "stamp.json")
     monkeypatch.setattr(install, "make_environment", lambda: None)
-    monkeypatch.setattr(install, "llama_wheel", lambda version, cmake_args: tmp_path / "llama.whl")
+    monkeypatch.setattr(install, "llama_wheel", lambda version, options: tmp_path / "llama.whl")
     monkeypatch.setattr(install, "pip_install", lambda label, arguments: done.append(" ".join(arguments)))
     return done
 
