@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import llama_cpp
+import psutil
 
 from localqwen import __version__
 from localqwen.engine import probe, registry
 from localqwen.engine.calibration import calibrated
-from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
+from localqwen.engine.candidate import Bytes, Candidate, Found, Key, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with_draft
@@ -176,7 +179,7 @@ class Planner:
         shape = read_shape(self._path)
         check_pins(wishes, inventory.devices)
         best: tuple[float, Plan] | None = None
-        tensors = not self._notebook.get(AVOIDED, self._identity())
+        tensors = not self._avoids_tensors()
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
 
         def count(candidate: Candidate) -> Sequence[Bytes] | None:
@@ -199,15 +202,19 @@ class Planner:
 
     def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:
         key = candidate.key
-        if key.split_mode == "tensor":
-            return None
-        placement = Placement.of(inventory.handles, candidate.counts[1:])
+        placement = Placement.of(inventory.handles, candidate.counts[1:], key.split_mode)
         # Positions may be scaled later, but that allocates nothing, and threads neither.
         options = ContextOptions(key.context, 1, Rope(1.0, key.context), key.kv_type, key.ubatch)
         used = placement.devices or ()
-        counted = probe.count(self._path, placement.parameters(), parameters(options), len(used))
+        with self._careful(key):
+            rows = 1 if key.layout == "tensor" else len(used)  # cards that share every tensor are one device there
+            counted = probe.count(self._path, placement.parameters(), parameters(options), rows)
         if counted is None:
             return None
+        if key.layout == "tensor":
+            # Of weights and KV cache it counts all, of the activations what each card takes.
+            shares = shape.shared(len(used), key.context, key.kv_type)
+            counted = [*(Bytes(*share, counted[0].compute) for share in shares), counted[-1]]
         # CUDA takes more for prompts than llama.cpp counts.
         beyond = shape.pool_bytes(key.ubatch) + (0 if key.full else PROMPT_GRAPH)
         by_name = {
@@ -216,6 +223,21 @@ class Planner:
         }
         nothing = Bytes(0, 0, 0)
         return [*(by_name.get(handle.name, nothing) for handle in inventory.handles), counted[-1]]
+
+    @contextmanager
+    def _careful(self, key: Key) -> Iterator[None]:
+        """Remember a question that may end the process, until it has not."""
+        if key.layout != "tensor":
+            yield
+            return
+        self._notebook.put(AVOIDED, self._identity(), os.getpid())
+        yield
+        self._notebook.remove(AVOIDED, self._identity())
+
+    def _avoids_tensors(self) -> bool:
+        """Whether a split of tensors ended a process before; one that is just trying has not."""
+        mark = self._notebook.get(AVOIDED, self._identity())
+        return bool(mark) and not (isinstance(mark, int) and psutil.pid_exists(mark))
 
     def _made(self, inventory: Inventory, shape: Shape, found: Found, place: DraftPlace) -> Plan:
         candidate, key = found.candidate, found.candidate.key
