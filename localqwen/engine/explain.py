@@ -77,7 +77,9 @@ def check_pins(wishes: Wishes, devices: Sequence[Device]) -> None:
             f"--tensor-split has {len(wishes.tensor_split)} parts and there are {len(devices)} devices "
             f"({', '.join(device.name for device in devices)}): give one for each."
         )
-    if wishes.split_mode == "tensor" and not (can_share_tensors(devices) and wishes.kv_type in {None, "f16"}):
+    if wishes.split_mode == "tensor" and not (
+        can_share_tensors(devices, asked=True) and wishes.kv_type in {None, "f16"}
+    ):
         raise InvalidRequestError(
             "--split-mode tensor needs two or more GPUs of one kind and an f16 KV cache: leave it out."
         )

@@ -135,7 +135,7 @@ class Planner:
         The next time there is a layer less on ``device``, and no split of tensors if this was one.
         """
         if plan.split_mode == "tensor":
-            self._notebook.put(AVOIDED, self._identity(), "tensor")
+            self._notebook.put(AVOIDED, self.identity, "tensor")
         self.out_of_memory(plan, device)
 
     def loaded(self, plan: Plan) -> dict[str, int]:
@@ -154,7 +154,7 @@ class Planner:
             if handle.backend == "CUDA" and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
                 self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
         record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
-        self._notebook.put(LOADS, self._identity(), record)
+        self._notebook.put(LOADS, self.identity, record)
         return taken
 
     def measured(self, plan: Plan, prefill: float, decode: float) -> None:
@@ -179,7 +179,7 @@ class Planner:
         shape = read_shape(self._path)
         check_pins(wishes, inventory.devices)
         best: tuple[float, Plan] | None = None
-        tensors = not self._avoids_tensors()
+        tensors = not self.avoids_tensors()
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
 
         def count(candidate: Candidate) -> Sequence[Bytes] | None:
@@ -230,13 +230,13 @@ class Planner:
         if key.layout != "tensor":
             yield
             return
-        self._notebook.put(AVOIDED, self._identity(), os.getpid())
+        self._notebook.put(AVOIDED, self.identity, os.getpid())
         yield
-        self._notebook.remove(AVOIDED, self._identity())
+        self._notebook.remove(AVOIDED, self.identity)
 
-    def _avoids_tensors(self) -> bool:
+    def avoids_tensors(self) -> bool:
         """Whether a split of tensors ended a process before; one that is just trying has not."""
-        mark = self._notebook.get(AVOIDED, self._identity())
+        mark = self._notebook.get(AVOIDED, self.identity)
         return bool(mark) and not (isinstance(mark, int) and psutil.pid_exists(mark))
 
     def _made(self, inventory: Inventory, shape: Shape, found: Found, place: DraftPlace) -> Plan:
@@ -307,7 +307,9 @@ class Planner:
                 return None
         return plan
 
-    def _identity(self) -> str:
+    @property
+    def identity(self) -> str:
+        """What notes about the file are kept by. Raises :class:`InvalidModelError` for one that is not whole."""
         return _identity(self._path)
 
     def _key(self, inventory: Inventory) -> str:
@@ -318,10 +320,10 @@ class Planner:
         ]
         draft = _identity(self._options.draft) if self._options.draft is not None else None
         options = repr(self._options)
-        return json.dumps([self._identity(), draft, __version__, llama_cpp.__version__, options, devices])
+        return json.dumps([self.identity, draft, __version__, llama_cpp.__version__, options, devices])
 
     def _short_key(self, device: str) -> str:
-        return f"{self._identity()} | {device}"
+        return f"{self.identity} | {device}"
 
 
 def _identity(path: Path) -> str:

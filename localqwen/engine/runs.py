@@ -78,8 +78,8 @@ def with_device(
 ) -> list[Best | None]:
     """The same when one more device may take the last of them.
 
-    ``wanted`` is a number of layers that the user says, ``less`` the bytes (negative) that the device's rooms are smaller
-    by for each number of layers on the CPU, where both have the same memory.
+    ``wanted`` is a number of layers that the user says. ``less`` are the bytes, negative, that the rooms are smaller by
+    for each number of layers on the CPU, where both have the same memory.
     """
     return [_ending(best, end, costs, rooms, wanted, less) for end in range(len(best))]
 
