@@ -25,7 +25,7 @@ from localqwen.engine.slices import Slices
 from tests.fixtures.build import converter_sources, smollm2_768_checkpoint
 from tests.fixtures.cache import cached
 from tests.fixtures.hollow import QWEN2_7B, write_hollow
-from tests.server.running import DEADLINE, wait_until
+from tests.server.running import wait_until
 from tests.server.test_workers import ask, free_port, served
 
 # A worker that says what it allocates.
