@@ -38,6 +38,9 @@ def bench(  # noqa: PLR0917 - what a benchmark is described by
                 batch.clear()
                 batch.add(0, ids[at : min(at + at_once, start + count)], at, 1)
                 context.decode(batch)
+                if at_once == 1:
+                    # Whoever chooses the next token waits for this one; otherwise cards would work on several.
+                    llama.llama_synchronize(context.handle)
             llama.llama_synchronize(context.handle)  # a GPU is still at it
             return count / (time.perf_counter() - began)
 
