@@ -175,9 +175,8 @@ def neighbours(plan: dict[str, Any], reach: int, longest: int) -> list[Layout]:
     found = []
     if plan["split_mode"] == "layer":
         base["gpu_layers"] = layers
-        for step in sorted(range(-reach, reach + 1), key=abs):
-            if step and 0 <= layers + step <= total:
-                found.append(Layout(f"{layers + step} layers", {**base, "gpu_layers": layers + step}))
+        steps = [step for step in sorted(range(-reach, reach + 1), key=abs) if step and 0 <= layers + step <= total]
+        found += [Layout(f"{layers + step} layers", {**base, "gpu_layers": layers + step}) for step in steps]
         for at, count in enumerate(cards[1:]):
             for step in (-2, -1, 1, 2):
                 if cards[at] > step > -count:
