@@ -2,8 +2,8 @@
 
 Textual's widgets take any ``str``, so mypy cannot find a foreign one there. This reads the source instead. Safe are
 literals, what the sanitizer makes, what is annotated as :data:`~tui.sanitize.SafeText`, a number or Textual's
-``Content`` (whose makers are looked at themselves), and what is put together of these. Types are followed by name, over
-all files: a name stands for the same everywhere, and one unsafe meaning makes it unsafe.
+``Content`` (whose makers are looked at themselves), and what is put together of these. Types are followed by name: what
+a file itself defines, else what all files do, where one unsafe meaning makes a name unsafe.
 """
 
 from __future__ import annotations
@@ -114,7 +114,13 @@ class Scope:
             self._looking.discard(name)
 
     def _is_safe_attribute(self, attribute: ast.Attribute) -> bool:
-        types = self.names.attributes.get(attribute.attr)
+        name = attribute.attr
+        types = self.names.attributes.get(name, [])
+        if ast.unparse(attribute.value) == "self":
+            # Other files' classes may call something else so.
+            own = Names()
+            own.add(self.module)
+            types = own.attributes.get(name, [])
         if types:
             return all(map(is_safe_type, types))
         # What a class's functions set it to, with their own arguments.
@@ -122,8 +128,11 @@ class Scope:
         for function in ast.walk(self.module):
             if isinstance(function, Function):
                 scope = Scope(self.names, self.module, function, _looking=self._looking)
-                found += [scope.is_safe(value) for name, value in _set_attributes(function) if name == attribute.attr]
-        return bool(found) and all(found)
+                found += [scope.is_safe(value) for target, value in _set_attributes(function) if target == name]
+        if not found:  # a parent's
+            inherited = self.names.attributes.get(name, [])
+            return bool(inherited) and all(map(is_safe_type, inherited))
+        return all(found)
 
     def _is_safe_call(self, call: ast.Call) -> bool:
         name = ast.unparse(call.func)
