@@ -1,6 +1,6 @@
 """Whether an answer that arrives in pieces ends up as the same lines as one that is parsed at once.
 
-    .venv/bin/python benchmarks/tui_fidelity.py [CHUNKINGS] [SPEC ...]
+    PYTHONPATH=. python -m benchmarks.tui_fidelity [CHUNKINGS] [SPEC ...]
 
 A SPEC is a ``spec.txt`` of CommonMark or GFM, or an archive that holds one: ``pip download --no-deps --no-binary :all:
 commonmark`` gets CommonMark's, ``apt-get source --download-only cmark-gfm`` GFM's with its extensions. Without one,
@@ -18,6 +18,7 @@ import tarfile
 import time
 from pathlib import Path
 
+from benchmarks.machine import description
 from tui.sanitize import SafeText
 from tui.theme import DARK
 from tui.widgets.transcript.answer import AnswerEntry
@@ -121,7 +122,7 @@ def chunking(chance: random.Random, sources: list[str]) -> tuple[str, list[int]]
 def main(count: int, specs: list[Path]) -> int:
     """Compare and count; returns the exit status."""
     sources = [*OWN, *(example for spec in specs for example in examples(spec))]
-    print(f"{len(sources)} examples, {count} chunkings")
+    print(f"{description('textual')}\n\n{len(sources)} examples, {count} chunkings")
     chance = random.Random(6)
     wrong = 0
     begin = time.process_time()

@@ -2,12 +2,13 @@
 
     PYTHONPATH=. python -m benchmarks.tui_fuzz [--strings 1000000] [--lines 2000] [--seed 0]
 
-The real app runs on a pseudo-terminal with Textual's own driver, over a model that is scripted. The strings (controls,
-escape sequences, bidirectional overrides, markup, entities, half characters; :mod:`benchmarks.fuzz.hostile`) go in at
-each place where foreign text does, and everything is scrolled through. What is written must be what the chat makes
-itself, by :mod:`benchmarks.fuzz.grammar`; a string counts as seen when its mark was on the screen. A run with harmless
-words in their place shows that the grammar takes all that the chat needs; a run with the sanitizer taken away, that it
-sees what leaks at each source. So many lines go through each source of the plain chat and of the other commands.
+The real app runs on a pseudo-terminal with Textual's own driver, over a scripted model in the same process: what it
+says is the point here and not what it costs. The strings (controls, escape sequences, bidirectional overrides, markup,
+entities, half characters; :mod:`benchmarks.fuzz.hostile`) go in at each place where foreign text does, and everything
+is scrolled through. What is written must be what the chat makes itself, by :mod:`benchmarks.fuzz.grammar`; a string
+counts as seen when its mark was on the screen. A run with harmless words in their place shows that the grammar takes
+all that the chat needs; a run with the sanitizer taken away, that it sees what leaks at each source. So many lines go
+through each source of the plain chat and of the other commands.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _counts(step: Step) -> str:
 def report(screen: Result, harmless: Result, naked: Result, seed: int) -> None:
     """Print what the full screen has shown."""
     whole = screen.whole
-    print(f"{description()}, seed {seed}, {screen.seconds:.0f} s\n")
+    print(f"{description('textual')}, seed {seed}, {screen.seconds:.0f} s\n")
     print(*table(screen.steps, naked.steps), sep="\n")
     print(f"\nCopied texts: {whole.copies}, of which {whole.wrong} were not the original less its controls.")
     words = harmless.whole

@@ -181,7 +181,7 @@ class ChatApp(App[None]):
         except ClipboardError as error:
             self.notify(safe_line(str(error)), severity="warning", timeout=8, markup=False)
         else:
-            self.notify(f"Copied to {way}.", timeout=3, markup=False)
+            self.notify(safe_line(f"Copied to {way}."), timeout=3, markup=False)
 
     async def action_settings(self) -> None:
         """Change the settings, in a dialog."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from tui.sanitize import SafeText, safe_line
+
 Group: TypeAlias = Literal["Answers", "Reading", "Conversations", "Model and machine", "App"]
 
 
@@ -88,9 +90,9 @@ BY_ID = {command.id: command for command in COMMANDS}
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
-def key_label(keys: str) -> str:
+def key_label(keys: str) -> SafeText:
     """Textual's names of keys as a person reads them: ``ctrl+o,f2`` is ``Ctrl+O, F2``."""
-    return ", ".join(_label(key.strip()) for key in keys.split(",") if key.strip())
+    return safe_line(", ".join(_label(key.strip()) for key in keys.split(",") if key.strip()))
 
 
 def _label(key: str) -> str:

@@ -20,7 +20,7 @@ from tui.backend import Backend
 from tui.budget import Budget
 from tui.display import Display
 from tui.keymap import label
-from tui.sanitize import safe_line
+from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
 from tui.voice import Voice
 from tui.widgets.find_bar import FindBar
@@ -55,7 +55,7 @@ class Desk(Display):
         self._budget = Budget(backend)
         super().__init__(screen, backend, Turns(backend, self.params_of), self.blank())
 
-    def key(self, name: str) -> str:
+    def key(self, name: str) -> SafeText:
         """See :class:`Display`."""
         return label(self.settings(), name)
 

@@ -128,7 +128,7 @@ class Display:
             self._status_at = now
             self.refresh()
 
-    def key(self, name: str) -> str:
+    def key(self, name: str) -> SafeText:
         """The key of a name, as a person reads it."""
         raise NotImplementedError
 

@@ -12,6 +12,7 @@ from textual.widgets import TextArea
 
 from localqwen.settings import Settings
 from tui.commands import COMMANDS, key_label
+from tui.sanitize import SafeText
 from tui.screens import DIALOG_KEYS
 from tui.widgets.composer.keys import ComposerKeys
 from tui.widgets.find_bar import FindBar
@@ -77,10 +78,10 @@ def resolved(settings: Settings) -> tuple[Mapping[str, str], tuple[str, ...]]:
     return settings.sending | said, tuple(complaints)
 
 
-def label(settings: Settings, name: str) -> str:
+def label(settings: Settings, name: str) -> SafeText:
     """The first key of a name as a person reads it."""
     keys = split(resolved(settings)[0].get(name, DEFAULTS[name]))
-    return key_label(keys[0]) if keys else ""
+    return key_label(keys[0]) if keys else SafeText("")
 
 
 def as_reported(key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LARGEST_LOG = 1 << 20
 
 
 class Net:
-    """Counts mistakes, and notes each in a file: where it happened, and never what the variables held."""
+    """Counts mistakes, and notes each in a file: where it happened, never what variables held or an exception says."""
 
     def __init__(self, log: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """``log`` gets the tracebacks."""
@@ -54,8 +54,26 @@ def cause(error: Exception) -> BaseException:
 
 
 def trace_of(error: BaseException) -> str:
-    """A traceback without the values of variables, among which a key may be."""
-    return "".join(traceback.format_exception(error))
+    """A traceback of types and places alone.
+
+    Neither the values of variables nor what an exception says are in it: a key or a text may be among them.
+    """
+    return "".join(_trace(error, set()))
+
+
+def _trace(error: BaseException, told: set[int]) -> Iterator[str]:
+    told.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in told:
+        yield from _trace(before, told)
+        yield "\nfrom which, or while that was dealt with:\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__module__}.{type(error).__qualname__}\n"
+    for number, inner in enumerate(error.exceptions if isinstance(error, BaseExceptionGroup) else (), 1):
+        if id(inner) not in told:
+            yield f"\n{number} of its parts:\n\n"
+            yield from _trace(inner, told)
 
 
 def keep_pumps_alive(caught: Callable[[Exception], bool]) -> Callable[[], None]:

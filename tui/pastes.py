@@ -2,32 +2,41 @@
 
 Inside a paste Textual's parser still looks for escape sequences, and types those that it does not know as keys: an
 Enter or a Ctrl+Q among what was copied from a web page would be pressed. Bytes that are no UTF-8 end the whole app.
-Not every terminal keeps such things out of a paste, so it is done here.
+Not every terminal keeps such things out of a paste, so it is done here. It also reads a paste character by character,
+for most of a second where it has a megabyte: here it gets the beginning and the end, and the text goes around it.
 """
 
 from __future__ import annotations
 
 import codecs
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from textual import events
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.message import Message
 
 BEGIN, END = "\x1b[200~", "\x1b[201~"
+_LEFT_OUT = {0x00: None, 0x1B: None}
 
 
 class PasteFilter:
-    """Takes the escapes out of pastes; whatever else a terminal sends goes through at once."""
+    """Takes out what is pasted; whatever else a terminal sends goes through at once.
+
+    ``pastes`` are the texts of the pastes whose ends have gone through, without escapes, oldest first.
+    """
 
     def __init__(self) -> None:
+        self.pastes: deque[str] = deque()
+        self._text: list[str] = []
         self._inside = False
         self._rest = ""  # inside, the beginning of an end, which is held back; outside, that of a begin, which is not
 
     def feed(self, data: str) -> str:
-        """What is left of ``data``, which may end anywhere."""
+        """``data``, which may end anywhere, without the texts of pastes."""
         if not self._inside and "\x1b" not in data and not self._rest:
             return data
         passed: list[str] = []
@@ -50,8 +59,13 @@ class PasteFilter:
     def _in_paste(self, data: str, passed: list[str]) -> str:
         text, end, after = (self._rest + data).partition(END)
         self._rest = "" if end else _beginning(END, text)
-        passed.append(text.removesuffix(self._rest).replace("\x1b", "") + end)
-        self._inside = not end
+        self._text.append(text.removesuffix(self._rest))
+        if end:
+            # Escapes here: one may have been held back. Textual takes the NULs out as well.
+            self.pastes.append("".join(self._text).translate(_LEFT_OUT))
+            self._text.clear()
+            self._inside = False
+            passed.append(end)
         return after
 
 
@@ -63,9 +77,12 @@ class PasteParser(XTermParser):
         super().__init__(debug)
 
     def feed(self, data: str) -> Iterable[Message]:
-        """Parse what is left of ``data``; only what was empty before ends the stream."""
+        """Parse ``data``, with the pastes in their places; only what was empty before ends the stream."""
         left = self._filter.feed(data)
-        return super().feed(left) if left or not data else ()
+        if left or not data:
+            for message in super().feed(left):
+                # It has seen nothing between the ends of this one.
+                yield events.Paste(self._filter.pastes.popleft()) if isinstance(message, events.Paste) else message
 
 
 def guard(driver: type[Driver]) -> None:

@@ -51,7 +51,8 @@ class Shown:
     def show_answer(self, conversation: Conversation, backend: Backend, transcript: Transcript) -> bool:
         """Add the entry of the answer that has begun; ``False`` when what is shown is closed and goes on."""
         answer = conversation.answer
-        if answer is None or answer.message.id in self.path:
+        # Asked at each delta: nearly always it is the last one.
+        if answer is None or self.path[-1:] == [answer.message.id] or answer.message.id in self.path:
             return self.answer is None or answer is None or answer.is_over or self.answer.is_open
         self._forget_queue(transcript)
         self.path.append(answer.message.id)

@@ -3,7 +3,8 @@
 Model text, history, titles, file names, fields of a model and errors are all foreign: any of them may hold escape
 sequences that move the cursor, fill the clipboard or switch terminal modes, and Textual passes most of them through.
 Widgets take :data:`SafeText`, so that a type checker finds a forgotten path. Only the functions here make it of other
-text; elsewhere it is what stands in the source, literally (which a test holds).
+text; elsewhere it is what stands in the source, literally (which a test holds, and that Textual's own widgets, which
+take any text, get no other). What is dangerous is listed in :mod:`localqwen.sanitize`, for all commands.
 """
 
 from __future__ import annotations
@@ -11,29 +12,14 @@ from __future__ import annotations
 import re
 from typing import NewType
 
+from localqwen.sanitize import BEYOND_C0, PICTURES, shown, shown_line
+
 SafeText = NewType("SafeText", str)
 
-# C0 becomes the picture of its name (ESC shows as ␛), so that a reader sees what was tried.
-_TABLE: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)}
-_TABLE[0x7F] = "␡"
-# C1: terminals that know 8-bit controls read 0x9B as CSI.
-_TABLE.update(dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}"))
-# Lone surrogates cannot be written as UTF-8.
-_TABLE.update(dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"))
-# Bidirectional embeddings, overrides and isolates make text look like other text. Taken out, what is left shows in
-# its true order; Arabic and Hebrew need none of them, and the marks U+200E and U+200F may stay.
-_TABLE.update(dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), ""))
-# Line and paragraph separators break lines in some terminals; interlinear annotations hide text.
-_TABLE.update({0x2028: " ", 0x2029: " ", 0xFFF9: "", 0xFFFA: "", 0xFFFB: ""})
-
-_CLEAN = {code: char for code, char in _TABLE.items() if code not in (0x09, 0x0A)}
-# The characters of the tables, as ranges: one by one they take milliseconds to compile, at each start of the app.
-_BEYOND_C0 = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\ufffb"
-_DIRTY = re.compile(rf"[\x00-\x08\x0b-\x1f{_BEYOND_C0}]")
 # In UTF-8 a byte below 0x80 is that character and nothing else, and 0xC2 begins every C1 control.
 _C0_BYTES = bytes(code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A))
 _C1_BYTES = re.compile(rb"\xc2[\x80-\x9f]")
-_DIRTY_CELL = re.compile(rf"[\x00-\x1f{_BEYOND_C0}\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]")
+_DIRTY_CELL = re.compile(rf"[\x00-\x1f{BEYOND_C0}\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]")
 # Noncharacters, which Unicode keeps for use inside of programs, stand for controls where the original is wanted again.
 _STAND_INS: dict[int, int] = {code: 0xFDD0 + code for code in range(0x20) if code not in (0x09, 0x0A)}
 _STAND_INS |= {0x7F: 0xFFFE, 0x2028: 0x1FFFE, 0x2029: 0x1FFFF} | dict.fromkeys(range(0x80, 0xA0), 0xFFFF)
@@ -41,22 +27,18 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _STANDING_IN = re.compile("[\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff]")
 _ORIGINALS = dict.fromkeys(_STAND_INS.values(), "") | {0xFDD0 + 0x0D: "\n", 0x1FFFE: "\u2028", 0x1FFFF: "\u2029"}
 # One character for one: a laid-out line must keep its length. Nothing to see is the word joiner, of width zero.
-_CELL = {code: char or "\N{WORD JOINER}" for code, char in _TABLE.items()} | {0x09: " ", 0x0A: " "}
+_CELL = {code: char or "\N{WORD JOINER}" for code, char in PICTURES.items()} | {0x09: " ", 0x0A: " "}
 _CELL |= {stand_in: _CELL[code] for code, stand_in in _STAND_INS.items()}
 
 
 def safe(text: str) -> SafeText:
     """Foreign text of any number of lines: only newlines and tabs stay of the controls. ``\\r\\n`` is a newline."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
-    if _DIRTY.search(text):
-        text = text.translate(_CLEAN)
-    return SafeText(text)
+    return SafeText(shown(text))
 
 
 def safe_line(text: str) -> SafeText:
     """Foreign text for one line: a title, a name, an error. Every run of white space is one space."""
-    return SafeText(" ".join(safe(text).split()))
+    return SafeText(shown_line(text))
 
 
 def without_controls(text: str) -> str:

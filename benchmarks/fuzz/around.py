@@ -9,6 +9,7 @@ from textual.widgets._toast import Toast  # where else could one be waited for
 
 from benchmarks.fuzz.app import Fuzz, portions
 from localqwen.chats.tree import Chat
+from localqwen.device_memory import DeviceMemory
 from localqwen.errors import LocalqwenError
 from localqwen.events import Ready
 from tui.backend_state import Failed
@@ -55,6 +56,16 @@ async def model_names(fuzz: Fuzz, count: int) -> None:
         fuzz.desk.refresh()
         await fuzz.painted()
     fuzz.model.listener.loaded(fuzz.model, Ready("model", 131072))
+
+
+async def devices(fuzz: Fuzz, count: int) -> None:
+    """Names of devices, whose memory stands in the status line."""
+    backend = fuzz.desk.backend
+    for name in fuzz.lines("D5", count):
+        backend.memory = (DeviceMemory(name, name, "gpu", 1 << 30, 2 << 30),)
+        fuzz.desk.refresh()
+        await fuzz.painted()
+    backend.memory = ()
 
 
 async def reasons(fuzz: Fuzz, count: int) -> None:

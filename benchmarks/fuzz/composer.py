@@ -6,10 +6,14 @@ import asyncio
 import os
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import cycle
 from pathlib import Path
 
+from textual.widgets import TextArea
+
 from benchmarks.fuzz.app import Fuzz, portions
+from benchmarks.fuzz.transcript import message, transfer
 from localqwen.chats.attachment import Attachment
 from tui.attachments import Outgoing
 from tui.widgets.completions import Completions
@@ -51,6 +55,40 @@ async def drafts(fuzz: Fuzz, count: int) -> None:
         await fuzz.painted()
         await fuzz.walk(fuzz.app.chat.query_one("#composer-text"))
     composer.fill("")
+
+
+async def recalled(fuzz: Fuzz, count: int) -> None:
+    """Messages that were sent before, one after the other with the arrow."""
+    composer = fuzz.desk.composer
+    for portion in portions(count, 30):
+        said = [message(number, "user", text) for number, text in enumerate(fuzz.strings("C7", portion), 1)]
+        chat = await asyncio.to_thread(fuzz.store.add, transfer("Sent", said))
+        composer.fill("")
+        composer.focus()
+        area = fuzz.app.chat.query_one("#composer-text", TextArea)
+        for _ in range(portion):
+            area.move_cursor((0, 0))  # a first line may take several rows
+            await composer.action_up()
+            await fuzz.painted()
+            await fuzz.walk(area)
+        composer.fill("")
+        await asyncio.to_thread(fuzz.store.delete, chat.id)
+
+
+async def edited(fuzz: Fuzz, count: int) -> None:
+    """What comes back from the person's editor; lending it the terminal is left out, which is nobody's text."""
+    composer, saved = fuzz.desk.composer, Path("saved.txt")
+    os.environ["VISUAL"] = f"cp {saved}"  # in the fuzz's own folder
+    fuzz.app.suspend = nullcontext  # type: ignore[assignment, method-assign]
+    for portion in portions(count, 30):
+        text = " ".join(fuzz.strings("C8", portion))
+        await asyncio.to_thread(saved.write_bytes, text.encode("utf-8", "replace"))
+        composer.fill("")
+        await composer.action_editor()
+        await fuzz.painted()
+        await fuzz.walk(fuzz.app.chat.query_one("#composer-text"))
+    composer.fill("")
+    del fuzz.app.suspend
 
 
 def make_files(folder: str, names: Sequence[str], texts: Sequence[str] = ("",)) -> None:

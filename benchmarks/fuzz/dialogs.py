@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from textual.widgets import Input, OptionList, Select, TextArea
 
 from benchmarks.fuzz.app import Fuzz, portions
 from benchmarks.fuzz.transcript import message, transfer
+from localqwen.endpoint import Endpoint
 from localqwen.events import Planned
 from localqwen.params import SamplingParams
 from localqwen.plan import Plan, Share
 from localqwen.settings import Settings
 from tests.tui.fakes import FakeSource
+from tui.connections import RemoteServer
 from tui.model_list import ModelRow
+from tui.model_source import RemoteModels
 from tui.sanitize import SafeText, safe, safe_line
 from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
 from tui.screens.edit import EditScreen
@@ -46,6 +51,32 @@ async def picker(fuzz: Fuzz, count: int) -> None:
             screen.action_move(1)
             await fuzz.painted()
         await fuzz.close()
+
+
+async def remote(fuzz: Fuzz, count: int) -> None:
+    """Models that another server offers, over HTTP."""
+    for portion in portions(count, 300):
+        offered = json.dumps({"data": [{"id": name, "max_model_len": 4096} for name in fuzz.lines("D6", portion)]})
+        async with _serving(offered.encode()) as url:
+            await fuzz.open(ModelsScreen(RemoteModels(RemoteServer(Endpoint(url))), "x"))
+            await fuzz.until(lambda: fuzz.app.screen.query_one(OptionList).option_count)
+            await fuzz.walk(fuzz.app.screen.query_one(OptionList))
+            await fuzz.close()
+
+
+@asynccontextmanager
+async def _serving(body: bytes) -> AsyncIterator[str]:
+    """A server that answers everything with the same JSON."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def plans(fuzz: Fuzz, count: int) -> None:

@@ -29,13 +29,7 @@ from tui.plain_terminal import StandardTerminal
 from tui.sanitize import SafeText
 
 START = "from benchmarks.fuzz.lines import main\nmain()\n"
-NAKED = (
-    "import re\n"
-    "from localqwen import cli\n"
-    "cli.printable = naked\n"
-    "from localqwen.cli import run\n"
-    "run.CONTROL = re.compile('(?!)')\n"
-)
+NAKED = "from localqwen import cli\ncli.printable = naked\nfrom localqwen.cli import run\nrun.stripped = naked\n"
 
 
 def fuzz_lines(count: int, seed: int, *, how: str = "hostile", sources: Iterable[str] | None = None) -> dict[str, Step]:
@@ -209,7 +203,9 @@ def _run(chance: random.Random, count: int) -> None:
 
 def _errors(chance: random.Random, count: int) -> None:
     for name in hostile.strings(chance, "P7", range(count), one_line=True):
-        _command("run", "--", name.replace("\0", ""), "x")
+        given = name.replace("\0", "")  # which no command line holds
+        # An error of ours, or one of click's.
+        _command(*chance.choice((("run", "--", given, "x"), ("models", "--", given))))
 
 
 def _command(*arguments: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from io import StringIO
 
 import click
 
 from localqwen import __version__
 from localqwen.errors import LocalqwenError
+from localqwen.sanitize import shown
 
 # Command, and the help line that `localqwen --help` shows without importing the command's module.
 COMMANDS = {
@@ -67,7 +69,7 @@ def main() -> None:
         click.echo("localqwen: interrupted.", err=True)
         raise SystemExit(130) from None
     except click.ClickException as error:
-        error.show()
+        _complain(error)
         raise SystemExit(error.exit_code) from None
     except LocalqwenError as error:
         click.echo(f"localqwen: {printable(str(error))}", err=True)
@@ -76,5 +78,12 @@ def main() -> None:
 
 
 def printable(text: str) -> str:
-    """Replace control characters by spaces: file names and model fields in a message are foreign text."""
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+    """What a terminal may get of foreign text: names of files, fields of a model, errors with them in it."""
+    return shown(text)
+
+
+def _complain(error: click.ClickException) -> None:
+    """What click says of wrong usage repeats what was typed, or what a script made of a file's name."""
+    said = StringIO()
+    error.show(said)
+    click.echo(printable(said.getvalue()), nl=False, err=True)

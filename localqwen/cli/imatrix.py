@@ -56,7 +56,7 @@ def command(  # noqa: PLR0913 - click passes every option
     from localqwen.engine.imatrix import Options
 
     text = "\n".join(map(read_text, texts))
-    path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
+    path = library.resolve(model, notify=lambda line: click.echo(printable(line), err=True))
     target = out or Path(f"{path.stem}-imatrix.gguf")
     options = Options(ctx, threads or physical_cores(), process_output)
     try:
@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913 - click passes every option
         kept = f"{target} holds the {done} finished chunks" if done else "no chunk was finished and nothing is written"
         raise StoppedError(f"stopped after {done} of {count} chunks; {kept}.")
     for note in notes(sums, options, done):
-        click.echo(note, err=True)
+        click.echo(printable(note), err=True)
     click.echo(printable(f"{target}: {len(sums.entries)} tensors, {done} chunks of {ctx} tokens"))
 
 

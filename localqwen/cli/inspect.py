@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -207,7 +208,7 @@ def _plain(value: Value) -> Any:
 
 def _cut(text: str, width: int = _WIDTH) -> str:
     """A foreign text on one line: no control characters, no more than ``width`` of the rest."""
-    line = printable(text[: width + 1]).replace("\n", " ")
+    line = re.sub(r"[\n\t]", " ", printable(text[: width + 1]))
     return line if len(text) <= width else f"{line[:width]}…"
 
 

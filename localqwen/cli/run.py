@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
 
+from localqwen.cli import printable
 from localqwen.cli.model_options import model_options
 from localqwen.errors import ServerError, ServerGoneError
 from localqwen.params import ChatMessage, SamplingParams
+from localqwen.sanitize import stripped
 
 if TYPE_CHECKING:
     from localqwen.client import Client
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from localqwen.supervisor import Supervisor
 
 STDIN = "-"
-# What a terminal would obey, but for tabs and line breaks, and what shows a text as another one.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
 PIPE_CLOSED = 141  # as a program that SIGPIPE ended
 
 
@@ -60,7 +59,7 @@ def command(  # noqa: PLR0917 - an option each
 
     def notify(line: str) -> None:
         if sys.stderr.isatty():
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
 
     path = library.resolve(model, notify)
     from localqwen.supervisor import Supervisor
@@ -137,7 +136,7 @@ async def _print_answer(
 def _write(text: str) -> None:
     # A terminal gets what it can show and must not obey; a pipe gets everything.
     if sys.stdout.isatty():
-        data = CONTROL.sub("", text).encode(sys.stdout.encoding or "utf-8", "replace")
+        data = stripped(text).encode(sys.stdout.encoding or "utf-8", "replace")
     else:
         data = text.encode("utf-8", "replace")
     sys.stdout.buffer.write(data)

@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         from localqwen.server.app import Access
         from localqwen.server.process import serve
 
-        path = library.resolve(model, notify=lambda line: click.echo(line, err=True))
+        path = library.resolve(model, notify=lambda line: click.echo(printable(line), err=True))
         check_header(path)
         names = names or (library.served_name(model),)
         engine = Engine(path, engine_options(options), names[0])

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from localqwen.cli import printable
 from localqwen.errors import LocalqwenError
 
 LOUD = """\
@@ -48,7 +49,7 @@ def command(listen: str, devices: str | None, threads: int | None, *, insecure: 
             there = ", ".join(handle.name for handle in found)
             raise click.UsageError(f"There is no device {error.args[0]} here ({there}).") from None
     click.echo(LOUD, err=True)
-    click.echo(f"Lending {', '.join(handle.name for handle in lent)} on {listen}; Ctrl-C ends it.", err=True)
+    click.echo(printable(f"Lending {', '.join(handle.name for handle in lent)} on {listen}; Ctrl-C ends it."), err=True)
     sys.stderr.flush()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # llama.cpp never comes back to Python to hear of it
     registry.serve_rpc(listen, threads or physical_cores(), lent)

@@ -13,7 +13,7 @@ import pexpect
 import psutil
 import pytest
 
-from localqwen.cli.run import CONTROL
+from localqwen.sanitize import stripped
 from tests.server.running import DEADLINE, wait_until
 
 RUN = [sys.executable, "-m", "localqwen", "run"]
@@ -150,8 +150,8 @@ def test_no_prompt_on_a_terminal(env: dict[str, str]) -> None:
 
 
 def test_what_a_terminal_would_obey_is_left_out() -> None:
-    assert CONTROL.sub("", "a\x1b[31mb\x07\tc\n\x9bd\x7f\x00é") == "a[31mb\tc\ndé"
-    assert CONTROL.sub("", "user\u202etxt.exe\u2066\u2028\u200d") == "usertxt.exe\u200d"
+    assert stripped("a\x1b[31mb\x07\tc\n\x9bd\x7f\x00é") == "a[31mb\tc\ndé"
+    assert stripped("user\u202etxt.exe\u2066\u2028\u200d") == "usertxt.exe\u200d"
 
 
 def test_the_server_ends_when_nobody_runs_any_more(env: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.tui_kills import KINDS, Kind, trial
+from benchmarks.tui_kills import Kind, Moment, Scene
 from localqwen import paths
 from localqwen.chats.store import Store
 from tests.e2e.terminal import Terminal
@@ -26,17 +26,31 @@ DRAFT = "a thought that was not sent"
 
 def kept_draft(home: Path) -> str:
     with sqlite3.connect(next(home.rglob("chats.sqlite3"))) as connection:
-        (draft,) = connection.execute("SELECT draft FROM chat ORDER BY id DESC").fetchone()
-    return str(draft)
+        row = connection.execute("SELECT draft FROM chat ORDER BY id DESC").fetchone()
+    return str(row[0]) if row is not None else ""
 
 
 def until_on_disk(terminal: Terminal, home: Path, draft: str) -> None:
     terminal.until(lambda _: kept_draft(home) == draft)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_at_any_moment_the_file_stays_sound_and_the_draft_comes_back(kind: Kind, tmp_path: Path) -> None:
-    result = trial(kind, tmp_path, free_port(), random.Random(kind), 1, until_on_disk)
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("chat", "answering"),
+        ("server", "answering"),
+        ("both", "answering"),
+        ("chat", "starting"),
+        ("server", "starting"),
+        ("both", "sending"),
+        ("both", "waiting"),
+        ("chat", "idle"),
+    ],
+)
+def test_at_any_moment_the_file_stays_sound_and_the_draft_comes_back(
+    kind: Kind, moment: Moment, tmp_path: Path
+) -> None:
+    result = Scene(tmp_path, free_port(), random.Random(kind), 1, until_on_disk).play(kind, moment)
     assert result.is_sound
     assert result.has_draft
     assert result.goes_on

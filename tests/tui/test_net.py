@@ -11,7 +11,7 @@ from localqwen.chats.store import Store
 from tests.tui.fakes import SIZE, FakeConnection
 from tests.tui.stage import Stage, staged
 from tui.app import ChatApp
-from tui.net import MOST, keep_pumps_alive
+from tui.net import MOST, keep_pumps_alive, trace_of
 
 
 class OursError(Exception):
@@ -20,7 +20,7 @@ class OursError(Exception):
 
 def broken(*_: object, **__: object) -> None:
     api_key = "sk-secret"
-    raise OursError(f"a mistake of {len(api_key)}")
+    raise OursError(f"a mistake with {api_key}")
 
 
 async def in_a_worker(stage: Stage) -> None:
@@ -53,6 +53,33 @@ async def in_an_answer(stage: Stage) -> None:
     await stage.send("Who?")
 
 
+def failing(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as raised:
+        return raised
+
+
+def test_a_trace_names_types_and_places_and_no_message() -> None:
+    inner = failing(ValueError("sk-secret"))
+    inner.add_note("sk-secret")
+    try:
+        try:
+            raise KeyError("sk-secret")
+        except KeyError:
+            raise BaseExceptionGroup("sk-secret", [inner, OursError("sk-secret")]) from inner
+    except BaseExceptionGroup as group:
+        trace = trace_of(group)
+    assert "sk-secret" not in trace.replace('("sk-secret"', "")  # but for the lines of this file
+    assert all(name in trace for name in ("ValueError", "ExceptionGroup", "OursError", "in failing"))
+
+
+def test_a_trace_of_exceptions_that_lead_to_each_other_ends() -> None:
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert trace_of(first).count("Traceback") == 2
+
+
 WAYS = [in_a_worker, in_a_command, in_a_slash_command, in_a_callback, in_a_timer, in_an_answer]
 
 
@@ -80,7 +107,7 @@ async def test_the_chat_goes_on_and_says_so(
         await stage.rests()
         await stage.ask("And now?", "All is well.")
         log = tmp_path / "logs" / "chat.log"
-        await stage.until(lambda: log.exists() and "OursError: a mistake" in log.read_text())
+        await stage.until(lambda: log.exists() and "OursError" in log.read_text())
         assert stage.kept_texts[-2:] == ["And now?", "All is well."]
     assert "sk-secret" not in log.read_text()
     assert log.stat().st_mode & 0o077 == 0

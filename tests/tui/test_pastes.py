@@ -37,6 +37,7 @@ def test_nothing_in_a_paste_is_a_key() -> None:
     messages = parsed(BEGIN + EVIL + END)
     assert keys(messages) == []
     assert pastes(messages) == [EVIL.replace("\x1b", "")]
+    assert pastes(parsed(f"{BEGIN}a\x00b{END}{BEGIN}{END}")) == ["ab", ""]
 
 
 @given(PIECES, st.data())
@@ -55,6 +56,12 @@ def test_what_is_no_paste_goes_through_at_once(pieces: list[str]) -> None:
     filter_ = PasteFilter()
     if BEGIN not in "".join(pieces):
         assert [filter_.feed(piece) for piece in pieces] == pieces
+
+
+def test_textual_reads_no_character_of_a_paste() -> None:
+    filter_ = PasteFilter()
+    assert "".join(map(filter_.feed, (f"a{BEGIN}one", "two", f"three{END}b"))) == f"a{BEGIN}{END}b"
+    assert list(filter_.pastes) == ["onetwothree"]
 
 
 def test_keys_work_before_and_after_a_paste() -> None:

@@ -13,6 +13,7 @@ from localqwen.events import Loading, Prefill, Ready
 from localqwen.pace import Pace
 from tests.tui.test_meters import ANSWER, watched
 from tui.backend_state import Failed, Starting, State, Stopped
+from tui.sanitize import safe_line
 from tui.widgets.status import GAP, StatusLine, activity, bar, fitting
 
 MEMORY = (DeviceMemory("CUDA0", "A card", "gpu", 6 << 30, 8 << 30),)
@@ -69,7 +70,7 @@ def test_reading_tells_the_time_that_is_left() -> None:
 
 @given(st.lists(st.text("x", min_size=1, max_size=20), max_size=6), st.integers(-5, 100))
 def test_the_most_important_figures_that_fit(figures: list[str], room: int) -> None:
-    chosen = fitting(figures, room)
+    chosen = fitting([safe_line(figure) for figure in figures], room)
     assert chosen == figures[: len(chosen)]
     assert not chosen or len(GAP.join(chosen)) <= room
 

@@ -75,7 +75,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
                 )
                 for option in sampling_options():
                     with Horizontal(classes="row"):
-                        yield Label(option.name.replace("_", " "), classes="name")
+                        yield Label(safe_line(option.name.replace("_", " ")), classes="name")
                         default = getattr(self._defaults, option.name)
                         yield LineField(
                             _shown(getattr(self._settings.params, option.name)),
@@ -83,7 +83,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
                             id=f"param-{option.name}",
                             compact=True,
                         )
-                        yield Label(option.metadata["doc"], classes="what", markup=False)
+                        yield Label(safe_line(option.metadata["doc"]), classes="what", markup=False)
                 with Horizontal(classes="row"):
                     yield Label("preset", classes="name")
                     yield Select([], prompt="take one", id="preset", compact=True)

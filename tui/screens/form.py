@@ -31,7 +31,7 @@ class Form(ModalScreen[Result | None]):
         """Show a sentence where the keys are explained."""
         raise NotImplementedError
 
-    def key(self, name: str) -> str:
+    def key(self, name: str) -> SafeText:
         """The key of a name, as a person reads it."""
         return key_of(self, name)
 
@@ -62,7 +62,7 @@ class Form(ModalScreen[Result | None]):
         self.dismiss(None)
 
 
-def key_of(screen: Screen[Any], name: str) -> str:
+def key_of(screen: Screen[Any], name: str) -> SafeText:
     """The key that a screen has for a name, as a person reads it."""
     keys = [key for key, active in screen.active_bindings.items() if active.binding.id == name]
-    return key_label(keys[0]) if keys else ""
+    return key_label(keys[0]) if keys else SafeText("")

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from tui.commands import GROUPS, key_label
 from tui.keymap import DEFAULTS
+from tui.sanitize import SafeText, safe_line
 
 # Cells for the border, the padding and the scroll bar around the list.
 FRAME = 10
@@ -59,15 +60,17 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(self._lines(self.size.width - FRAME)))
 
     def _lines(self, room: int) -> list[Content]:
-        rows: list[tuple[str, str, str]] = [("Writing", "", "")]
+        nothing = SafeText("")
+        rows: list[tuple[SafeText, SafeText, SafeText]] = [(SafeText("Writing"), nothing, nothing)]
         all_keys = {**DEFAULTS, **self._keymap}
-        rows += [("", key_label(all_keys[keys]) if keys in all_keys else keys, what) for keys, what in WRITING]
+        for keys, what in WRITING:
+            rows.append((nothing, key_label(all_keys[keys]) if keys in all_keys else safe_line(keys), safe_line(what)))
         for group, commands in GROUPS.items():
-            rows.append((group, "", ""))
+            rows.append((safe_line(group), nothing, nothing))
             for command in commands:
                 keys = key_label(self._keymap.get(command.id, command.keys))
-                name = f"/{command.name} {command.argument}".strip() if command.in_palette else ""
-                rows.append((name, keys, command.help))
+                name = safe_line(f"/{command.name} {command.argument}") if command.in_palette else nothing
+                rows.append((name, keys, safe_line(command.help)))
         width = max(len(name) for name, _, _ in rows)
         key_width = max(len(keys) for name, keys, _ in rows if name.startswith("/"))
         lines = []
@@ -82,7 +85,7 @@ class HelpScreen(ModalScreen[None]):
         return lines[1:]
 
 
-def _line(head: Content, what: str, room: int) -> Content:
+def _line(head: Content, what: SafeText, room: int) -> Content:
     """A head and what it does beside it, or below it where the terminal is narrow."""
     indent = head.cell_length
     if room - indent < SMALLEST_COLUMN:

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from localqwen.errors import LocalqwenError
 from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, window_words
 from tui.model_source import ModelSource
-from tui.sanitize import safe_line
+from tui.sanitize import safe, safe_line
 from tui.widgets.fields import LineField
 
 NAME_CELLS = 28
@@ -201,6 +201,6 @@ def line(row: ModelRow, *, current: bool, pointed: bool = False) -> Content:
         (mark, "$primary"),
         " ",
         name_cells if row.can_be_opened else name_cells.stylize("$foreground 60%"),
-        (f" {size:>9}  {window_words(row):<9} ", "$foreground 70%"),
-        (fit_words(row), FIT_STYLES[row.fit]),
+        (safe(f" {size:>9}  {window_words(row):<9} "), "$foreground 70%"),
+        (safe_line(fit_words(row)), FIT_STYLES[row.fit]),
     )

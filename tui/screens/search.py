@@ -83,8 +83,8 @@ class SearchScreen(ModalScreen[Hit | None]):
             hits.highlighted = ((hits.highlighted or 0) + step) % hits.option_count
 
     @property
-    def _keys(self) -> str:
-        return f"Enter opens, {key_of(self, 'dialog.cancel')} closes"
+    def _keys(self) -> SafeText:
+        return safe_line(f"Enter opens, {key_of(self, 'dialog.cancel')} closes")
 
     def _look(self) -> None:
         self._is_looking, self._opens = True, False

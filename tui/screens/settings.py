@@ -120,12 +120,12 @@ class SettingsScreen(Form[Settings]):
                 for option in options():
                     if option.metadata["table"] != table:
                         table = option.metadata["table"]
-                        yield Static(TITLES[table], classes="settings-title")
+                        yield Static(safe_line(TITLES[table]), classes="settings-title")
                     with Horizontal(classes="setting"):
-                        yield Label(option.name.replace("_", " "))
+                        yield Label(safe_line(option.name.replace("_", " ")))
                         with Vertical():
                             yield self._editor(option)
-                            yield Static(option.metadata["doc"], classes="setting-doc", markup=False)
+                            yield Static(safe_line(option.metadata["doc"]), classes="setting-doc", markup=False)
             keys = f"{self.key('dialog.accept')} saves, {self.key('dialog.cancel')} cancels"
             where = self._path if self._path is not None else "until you quit"
             keys = f"{keys} · {where}"

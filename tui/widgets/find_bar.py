@@ -12,6 +12,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from tui.sanitize import SafeText
 from tui.widgets.fields import LineField
 
 
@@ -47,7 +48,7 @@ class FindBar(Horizontal):
 
         direction: int
 
-    def __init__(self, key: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+    def __init__(self, key: Callable[[str], SafeText], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         """``key`` says how the key of a name is called."""
         super().__init__(id=id)
         self._key = key

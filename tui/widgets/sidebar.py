@@ -15,7 +15,7 @@ from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
 from localqwen.chats.tree import Chat
-from tui.sanitize import safe_line
+from tui.sanitize import SafeText, safe_line
 
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
@@ -60,7 +60,7 @@ class Sidebar(Vertical):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
-        self._shown: list[tuple[int, str]] = []
+        self._shown: list[tuple[int, SafeText]] = []
         self._are_more = False
 
     def compose(self) -> ComposeResult:
@@ -101,7 +101,7 @@ class Sidebar(Vertical):
 
         With ``are_more`` a last row offers those that are not listed.
         """
-        rows = [(chat.id, _label(chat)) for chat in chats]
+        rows: list[tuple[int, SafeText]] = [(chat.id, _label(chat)) for chat in chats]
         options = self.options
         at = options.highlighted if options.has_focus else None
         marked = current
@@ -135,8 +135,8 @@ class Sidebar(Vertical):
             self.post_message(self.Asked(command, self._shown[at][0] if at is not None else None))
 
 
-def _label(chat: Chat) -> str:
+def _label(chat: Chat) -> SafeText:
     pin = "▪ " if chat.pinned else ""
     if chat.tip is None:
-        return f"{pin}✎ {safe_line(chat.draft[:200]) or 'Draft'}"
-    return pin + (safe_line(chat.title) or "Untitled")
+        return safe_line(f"{pin}✎ {safe_line(chat.draft[:200]) or 'Draft'}")
+    return safe_line(f"{pin}{safe_line(chat.title) or 'Untitled'}")

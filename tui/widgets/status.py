@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from rich.cells import cell_len
 from textual.app import RenderResult
@@ -21,6 +22,7 @@ from tui.sanitize import SafeText, safe_line
 
 BAR_CELLS = 16
 MUTED = "$foreground 55%"
+Styled: TypeAlias = tuple[SafeText, str]
 GAP = "  "
 
 
@@ -34,7 +36,7 @@ class StatusLine(Widget):
     """
 
     left: reactive[Content] = reactive(Content)
-    right: reactive[tuple[str, ...]] = reactive(())
+    right: reactive[tuple[SafeText, ...]] = reactive(())
 
     def show(
         self,
@@ -70,9 +72,9 @@ class StatusLine(Widget):
         return Content.assemble(left, gap, (right, MUTED))
 
 
-def fitting(figures: Sequence[str], room: int) -> list[str]:
+def fitting(figures: Sequence[SafeText], room: int) -> list[SafeText]:
     """As many of the figures, most important first, as ``room`` cells hold with gaps between them."""
-    chosen: list[str] = []
+    chosen: list[SafeText] = []
     for figure in figures:
         if cell_len(GAP.join([*chosen, figure])) > room:
             break
@@ -91,15 +93,15 @@ def _left(model: SafeText, state: State, doing: str, loading: Pace, now: float) 
                 ("● ", "$warning"), model, "  loading ", *bar(state.progress), f" {loading_words(state, loading, now)}"
             )
         case Ready():
-            return Content.assemble(("● ", "$success"), model, (GAP + doing, MUTED))
+            return Content.assemble(("● ", "$success"), model, (GAP + safe_line(doing), MUTED))
         case _:
             return Content.assemble(("● ", "$warning"), model, (GAP + "starting", MUTED))
 
 
-def bar(part: float, cells: int = BAR_CELLS) -> tuple[tuple[str, str], tuple[str, str]]:
+def bar(part: float, cells: int = BAR_CELLS) -> tuple[Styled, Styled]:
     """A bar of so many cells, as two texts with their styles; it can be read without colours too."""
     done = round(min(max(part, 0.0), 1.0) * cells)
-    return ("━" * done, "$primary"), ("╌" * (cells - done), "$foreground 30%")
+    return (safe_line("━" * done), "$primary"), (safe_line("╌" * (cells - done)), "$foreground 30%")
 
 
 def activity(answer: Answer | None, watch: Watch | None = None, now: float = 0.0) -> str:

@@ -20,7 +20,7 @@ from tui.attachments import Outgoing, pasted
 from tui.completion import Command, Literally, Mistake, meaning
 from tui.file_index import Files
 from tui.history import History
-from tui.sanitize import safe_line, without_controls
+from tui.sanitize import SafeText, safe_line, without_controls
 from tui.widgets.chips import Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
@@ -107,7 +107,7 @@ class ComposerKeys(Vertical):
         """Close the popup."""
         self._suggester.close()
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: SafeText) -> None:
         """Tell the person what went wrong."""
         self.notify(sentence, severity="warning", timeout=8, markup=False)
 
@@ -162,7 +162,7 @@ class ComposerKeys(Vertical):
         typed = self._area.text
         match meaning(typed, self._suggester.commands):
             case Mistake(sentence):
-                self.say(sentence)
+                self.say(safe_line(sentence))
             case Command(name, argument):
                 self._sent(typed)
                 self.changed()  # a part of the command may have been kept as the draft
@@ -235,7 +235,7 @@ class ComposerKeys(Vertical):
         try:
             after = await edit(self.app, before, configured=self._editor())
         except EditorError as error:
-            self.say(str(error))
+            self.say(safe_line(str(error)))
             return
         if after != before:
             self._area.rewrite(after)
@@ -266,7 +266,7 @@ class ComposerKeys(Vertical):
         except LocalqwenError as error:
             self.say(safe_line(str(error)))
         except TimeoutError:
-            self.say("The earlier messages cannot be read at this moment: press Up again.")
+            self.say(SafeText("The earlier messages cannot be read at this moment: press Up again."))
 
     def _walk(self, step: Callable[[str], str | None], *, to_end: bool) -> bool:
         text = step(self._area.text)

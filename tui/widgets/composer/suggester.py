@@ -14,7 +14,7 @@ from localqwen.chats.attachment import Attachment
 from tui.attachments import AttachmentError, read_attachment
 from tui.completion import SlashItem, Word, commands_for, word_at
 from tui.file_index import Files
-from tui.sanitize import safe, safe_cells, safe_line
+from tui.sanitize import SafeText, safe, safe_cells, safe_line
 from tui.widgets.completions import Completions, Suggestion
 from tui.widgets.composer.area import Area
 
@@ -37,7 +37,7 @@ class Host(Protocol):
         """Tell the app."""
         ...
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: SafeText) -> None:
         """Tell the person what went wrong."""
         ...
 
@@ -138,9 +138,9 @@ class Suggester:
             async with asyncio.timeout(READ_SECONDS):
                 attachment = await asyncio.to_thread(read_attachment, path, self._files.base)
         except AttachmentError as error:
-            self._host.say(str(error))
+            self._host.say(safe_line(str(error)))
         except TimeoutError:
-            self._host.say(f"{safe_line(path)} could not be read within {READ_SECONDS:.0f} seconds.")
+            self._host.say(safe_line(f"{path} could not be read within {READ_SECONDS:.0f} seconds."))
         else:
             # Another conversation's draft may have come meanwhile: the file is not for that.
             if self._area.document is document:

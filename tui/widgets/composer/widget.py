@@ -14,7 +14,7 @@ from textual.timer import Timer
 from localqwen.chats.attachment import Attachment
 from tui.attachments import Outgoing
 from tui.completion import SlashItem
-from tui.sanitize import without_controls
+from tui.sanitize import safe_line, without_controls
 from tui.widgets.composer.draft import Attached
 from tui.widgets.composer.keys import ComposerKeys
 from tui.widgets.composer.meter import budget_words
@@ -137,7 +137,7 @@ class Composer(ComposerKeys):
     def set_budget(self, draft_tokens: int | None, left: int | None, estimate: bool = False) -> None:
         """Show how many tokens the draft has and how many the context has left for it; ``None`` is not known."""
         words, is_over = budget_words(draft_tokens, left, estimate=estimate)
-        self.border_title = words
+        self.border_title = safe_line(words)
         self.set_class(is_over, "-over")
 
     def set_attachment_tokens(self, tokens: Sequence[int | None]) -> None:
