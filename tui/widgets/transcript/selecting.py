@@ -14,7 +14,7 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from tui.sanitize import original
-from tui.widgets.transcript.document import Document
+from tui.widgets.transcript.document import Document, Move
 from tui.widgets.transcript.line import Line, TableRow
 
 # A line, and the first character of it that is selected and the one after the last, or ``None`` for its end.
@@ -122,6 +122,15 @@ def block_at(document: Document, y: int) -> Selection | None:
                 last = lines[inked[-1]]
                 return Selection(Offset(0, top + inked[0]), Offset(last.start + len(last.text), top + inked[-1]))
     return None
+
+
+def moved(place: Offset, moves: Iterable[Move]) -> Offset:
+    """Where a place is after lines have moved, one time after the other."""
+    y = place.y
+    for first, change in moves:
+        if y >= first:
+            y += change
+    return Offset(place.x, y)
 
 
 def extended(document: Document, head: Offset, move: str, page: int) -> Offset:

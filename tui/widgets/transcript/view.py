@@ -11,15 +11,17 @@ from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.message import Message
+from textual.screen import Screen
 from textual.selection import Selection
 
 from tui.widgets.transcript.base import Entry
 from tui.widgets.transcript.cursor import Current, Cursor, Kind
+from tui.widgets.transcript.document import Move
 from tui.widgets.transcript.find import Found, Search
 from tui.widgets.transcript.keys import NAVIGATION
 from tui.widgets.transcript.line_view import SLICE_SECONDS, LineView
 from tui.widgets.transcript.paint import Overlays
-from tui.widgets.transcript.selecting import block_at, copied, extended, word_at
+from tui.widgets.transcript.selecting import block_at, copied, extended, moved, word_at
 
 NOTHING = Found(0, 0, True)
 
@@ -184,7 +186,13 @@ class Transcript(LineView, can_focus=True):
         if self._document.look is None or not self._document.entries:
             return
         self._find_ends()
-        self._head = extended(self._document, self._head, move, max(1, self.size.height - 2))
+        page = max(1, self.size.height - 2)
+        head = extended(self._document, self._head, move, page)
+        while self._document.is_estimate(index := self._document.at(head.y)):
+            # Known before it is counted in, or what is there would be another line a moment later.
+            self._measure(index)
+            head = extended(self._document, self._head, move, page)
+        self._head = head
         self.screen.selections = {self: Selection.from_offsets(self._anchor, self._head)}
         self._reveal(self._head.y, self._head.y + 1)
 
@@ -201,6 +209,26 @@ class Transcript(LineView, can_focus=True):
         elif selection != Selection.from_offsets(self._anchor, self._head):
             self._anchor = selection.start or Offset(0, 0)
             self._head = selection.end or Offset(0, self._document.height - 1)
+
+    def _moved(self, moves: Iterable[Move]) -> None:
+        """Keep a selection on its text."""
+        moves = list(moves)
+        self._anchor, self._head = moved(self._anchor, moves), moved(self._head, moves)
+        selection = self.text_selection
+        if selection is None or not moves:
+            return
+        screen, ends = self.screen, [place and moved(place, moves) for place in selection]
+        if screen._selecting and screen._select_state is not None:
+            # The mouse is down: from its next move on Textual reckons with where it went down.
+            state = screen._select_state
+            start, end = state.start, state.end
+            if start.content_widget is self and start.content_offset is not None:
+                start = start._replace(content_offset=moved(start.content_offset, moves))
+            if end is not None and end.content_widget is self and end.content_offset is not None:
+                end = end._replace(content_offset=moved(end.content_offset, moves))
+            screen.set_reactive(Screen._select_state, state._replace(start=start, end=end))
+        if ends != list(selection):
+            screen.selections = {**screen.selections, self: Selection(*ends)}
 
     def action_copy(self) -> None:
         """Ask for a copy of what is selected, or else of what the cursor is on."""
