@@ -4,7 +4,7 @@ from time import perf_counter
 
 import pytest
 
-from tests.tui.transcript.host import STYLES, WORDS, Host, answer, look, settled, until
+from tests.tui.transcript.host import STYLES, WORDS, Host, answer, copied_whole, look, settled, until
 from tui.sanitize import SafeText
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry
@@ -32,6 +32,28 @@ def test_a_queued_message_says_so() -> None:
 
 def test_a_list_shows_blank_lines_where_its_author_left_them() -> None:
     assert shown(answer("- a\n- b\n\n- c\n\n  d"))[2:-1] == ["  • a", "  • b", "", "  • c", "", "    d"]
+
+
+def test_tasks_have_boxes_with_numbers_and_without_words() -> None:
+    source = "1. [ ] todo that goes on\n2. [x] done\n\n---\n\n- [x]\n- [ ] `code`\n- `[x] a`\n- [x](u)\n- [y] b\n- [x]c"
+    lines = shown(answer(source), 18)
+    assert lines[2:-1] == [
+        "  1. ☐ todo that",
+        "       goes on",
+        "  2. ☑ done",
+        "",
+        "  ──────────────",
+        "",
+        "  ☑",
+        "  ☐ code",
+        "  • [x] a",
+        "  • x (u)",
+        "  • [y] b",
+        "  • [x]c",
+    ]
+    assert copied_whole(answer(source), 18) == source + "\n"
+    assert shown(answer("- [x] a\n\n[x]: /url"))[2] == "  • x (/url) a"
+    assert shown(answer("3) a\n3) b"))[2:4] == ["  3) a", "  4) b"]
 
 
 def test_wide_characters_and_clusters_fill_their_cells() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from tui.sanitize import SafeText, original, without_controls
@@ -106,7 +107,20 @@ class AnswerEntry(Entry):
     def passages(self, look: Look) -> Sequence[Passage]:
         """The blocks so far."""
         self.lines(look)
-        return self._passages
+        closed = self._closed_blocks
+        growing = zip(self._passages[closed:], self._stream.open, strict=True)
+        return [
+            *self._passages[:closed],
+            *(one if one.kind == "code" else replace(one, text=self._written(block, block)) for one, block in growing),
+        ]
+
+    def written(self, first: int, last: int) -> str | None:
+        """The Markdown of some blocks, and what is between them."""
+        blocks = [*self._stream.closed, *self._stream.open]
+        return self._stream.written(blocks[first], blocks[last])
+
+    def _written(self, first: Block, last: Block) -> str:
+        return original(self._stream.written(first, last))
 
     def prepare(self, look: Look, deadline: float) -> bool:
         """Render a long answer a slice at a time."""
@@ -135,10 +149,11 @@ class AnswerEntry(Entry):
         changed = self._closed_lines
         del lines[self._closed_lines :], self._passages[self._closed_blocks :]
         for index, block in enumerate([*stream.closed[self._closed_blocks :], *stream.open]):
-            kept = self._add(block, renderer)
+            is_closed = self._closed_blocks < len(stream.closed)
+            kept = self._add(block, renderer, is_closed=is_closed)
             if index == 0:
                 changed += kept
-            if self._closed_blocks < len(stream.closed):
+            if is_closed:
                 self._closed_blocks += 1
                 self._closed_lines = len(lines)
                 self._growing = None
@@ -150,7 +165,7 @@ class AnswerEntry(Entry):
         lines.append(Line([], ""))
         self.changed_from = changed
 
-    def _add(self, block: Block, renderer: BlockRenderer) -> int:
+    def _add(self, block: Block, renderer: BlockRenderer, *, is_closed: bool) -> int:
         """Lay out a block after the others; returns how many lines at its beginning are as they were."""
         lines = self._lines
         # The first gap belongs to the name above it.
@@ -166,7 +181,9 @@ class AnswerEntry(Entry):
         with_margin(growing.lines[kept:], renderer.styles)
         first = len(lines)
         lines += growing.lines
-        self._passages.append(_passage(block, first, len(lines)))
+        # The text of what still grows is made when it is asked for.
+        text = self._written(block, block) if is_closed else ""
+        self._passages.append(_passage(block, first, len(lines), text))
         return kept + 1
 
     def _parse(self) -> None:
@@ -189,9 +206,9 @@ _KINDS = {
 }
 
 
-def _passage(block: Block, first: int, end: int) -> Passage:
+def _passage(block: Block, first: int, end: int, text: str) -> Passage:
     token = block.tokens[0]
     kind = _KINDS.get(token.type, "text")
     if kind == "code":
         return Passage(first, end, kind, original(token.content), code_of(token).language)
-    return Passage(first, end, kind, original(block.source))
+    return Passage(first, end, kind, text)

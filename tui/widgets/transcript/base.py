@@ -129,6 +129,10 @@ class Entry(ABC):
         inked = [i for i, line in enumerate(lines) if line.text and not line.is_ornament]
         return [Passage(inked[0], inked[-1] + 1, "text", self.text)] if inked else []
 
+    def written(self, first: int, last: int) -> str | None:
+        """How passages were written, from one to another, as inert text; ``None`` where that is what is shown."""
+        return None
+
     def codes(self, look: Look) -> list[Passage]:
         """The code blocks of this entry, wherever they are nested."""
         found: list[Passage] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from markdown_it.token import Token
@@ -9,7 +10,7 @@ from rich.style import Style
 
 from tui.sanitize import inert
 from tui.widgets.transcript.code import Code, code_lines, code_of, pad
-from tui.widgets.transcript.flow import flow, runs_from, total
+from tui.widgets.transcript.flow import flow, total
 from tui.widgets.transcript.inline import inline_runs
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
@@ -124,21 +125,23 @@ class BlockRenderer:
     def item(
         self, tokens: Sequence[Token], span: Span, number: int | None, width: int, under: Style = _NO_STYLE
     ) -> list[Line]:
-        """The lines of an item; ``number`` is ``None`` in a list of bullets."""
-        mark = "•" if number is None else f"{number}."
-        lead = "- " if number is None else f"{number}. "
-        indent = len(mark) + 1
-        inner = self.blocks(tokens, inside(span), width - indent, under) or [Line.of("", under)]
-        first = inner[0]
-        if number is None and (box := _BOXES.get(first.text[:4])) and not first.before:
-            mark, lead = box, f"- {first.text[:4]}"
-            first.content, first.text = runs_from(first.content, 4), first.text[4:]
+        """The lines of an item; ``number`` is ``None`` in a list of bullets. What is copied has the mark as written."""
+        token, within = tokens[span[0]], inside(span)
+        written = f"{token.info}{token.markup} "
+        mark = "• " if number is None else f"{number}{token.markup} "
+        box = _box(tokens, within)
+        if box:
+            # It stands in the place of a bullet, but a number says something.
+            mark = _BOXES[box[1]] if number is None else mark + _BOXES[box[1]]
+            tokens, within = _without(box, tokens, within)
+        inner = self.blocks(tokens, within, width - len(mark), under) or [Line.of("", under)]
         for index, line in enumerate(inner):
             if index == 0:
-                line.decorate(mark.ljust(indent), self.styles.bullet, lead)
+                line.decorate(mark, self.styles.bullet, written + box)
             else:
                 # What is copied of nested lists and tables keeps its indent; of code in an item nothing is added.
-                line.decorate(" " * indent, under, " " * indent if line.lead or line.table is not None else "")
+                is_indented = line.lead or line.table is not None
+                line.decorate(" " * len(mark), under, " " * len(written) if is_indented else "")
         return inner
 
     # -- tables ----------------------------------------------------------------------------------------------------
@@ -168,7 +171,28 @@ class BlockRenderer:
         return fit(natural_widths(sample, count), width - COLUMN_GAP * (count - 1))
 
 
-_BOXES = {"[ ] ": "☐", "[x] ": "☑", "[X] ": "☑"}
+_BOXES = {" ": "☐ ", "x": "☑ ", "X": "☑ "}
+# GFM wants words after the box; while an answer grows they have not come yet.
+_TASK = re.compile(r"\[[ xX]\](?=\s|$)")
+
+
+def _box(tokens: Sequence[Token], item: Span) -> str:
+    """The box that an item's first paragraph begins with, as it is written, and the blank after it; or nothing."""
+    begin, end = item
+    if begin + 1 >= end or tokens[begin].type != "paragraph_open":
+        return ""
+    paragraph = tokens[begin + 1]
+    first = paragraph.children[0] if paragraph.children else None
+    # In code, or with a reference of that name, it is something else.
+    return first.content[:4] if first is not None and first.type == "text" and _TASK.match(paragraph.content) else ""
+
+
+def _without(box: str, tokens: Sequence[Token], item: Span) -> tuple[Sequence[Token], Span]:
+    """The tokens inside of an item, less its box."""
+    part = list(tokens[slice(*item)])
+    first, *others = part[1].children or []
+    part[1] = part[1].copy(children=[first.copy(content=first.content[len(box) :]), *others])
+    return part, (0, len(part))
 
 
 def first_number(token: Token) -> int | None:

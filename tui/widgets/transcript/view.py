@@ -15,13 +15,14 @@ from textual.screen import Screen
 from textual.selection import Selection
 
 from tui.widgets.transcript.base import Entry
+from tui.widgets.transcript.copying import copied
 from tui.widgets.transcript.cursor import Current, Cursor, Kind
 from tui.widgets.transcript.document import Move
 from tui.widgets.transcript.find import Found, Search
 from tui.widgets.transcript.keys import NAVIGATION
 from tui.widgets.transcript.line_view import SLICE_SECONDS, LineView
 from tui.widgets.transcript.paint import Overlays
-from tui.widgets.transcript.selecting import block_at, copied, extended, moved, word_at
+from tui.widgets.transcript.selecting import block_at, extended, moved, word_at
 
 NOTHING = Found(0, 0, True)
 
@@ -205,7 +206,8 @@ class Transcript(LineView, can_focus=True):
             while y < self._document.height - 1 and ((line := self._document.line(y)) is None or line.is_ornament):
                 y += 1
             line = self._document.line(y)
-            self._anchor = self._head = Offset(line.start if line is not None else 0, y)
+            # A list mark at its beginning belongs to what is selected.
+            self._anchor = self._head = Offset(line.start if line is not None and not line.lead else 0, y)
         elif selection != Selection.from_offsets(self._anchor, self._head):
             self._anchor = selection.start or Offset(0, 0)
             self._head = selection.end or Offset(0, self._document.height - 1)
