@@ -144,7 +144,7 @@ class AnswerEntry(Entry):
             self._made_for = (look, self._stream.generation)
             self._lines = [title(self.name, look, self.key, self.branch)]
             self._closed_lines = 1
-        renderer = BlockRenderer(styles, look.text_width)
+        renderer = BlockRenderer(styles, look.text_width, look.full_width)
         lines, stream = self._lines, self._stream
         changed = self._closed_lines
         del lines[self._closed_lines :], self._passages[self._closed_blocks :]

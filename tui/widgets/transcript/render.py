@@ -14,8 +14,7 @@ from tui.widgets.transcript.flow import flow, total
 from tui.widgets.transcript.inline import inline_runs
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
-from tui.widgets.transcript.table import GAP as COLUMN_GAP
-from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, fit, natural_widths, row_lines, rule_line
+from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, layout_of
 from tui.widgets.transcript.tree import Span, children, inside, last_line
 
 MIN_WIDTH = 8
@@ -29,9 +28,11 @@ class BlockRenderer:
     is. Both depend on nothing that follows, so a list that grows never moves what is there.
     """
 
-    def __init__(self, styles: Styles, width: int) -> None:
+    def __init__(self, styles: Styles, width: int, wide: int = 0) -> None:
+        """Text is ``width`` cells wide at most; code and tables, which no eye has to follow back, may be ``wide``."""
         self.styles = styles
         self.width = max(width, MIN_WIDTH)
+        self.wide = max(wide, self.width)
 
     def render(self, tokens: Sequence[Token]) -> list[Line]:
         """The lines of one or more blocks."""
@@ -55,13 +56,13 @@ class BlockRenderer:
             case "heading_open":
                 lines = self._heading(tokens, span, width)
             case "fence" | "code_block":
-                lines = self._code(token, width)
+                lines = self._code(token, width + self.wide - self.width)
             case "bullet_list_open" | "ordered_list_open":
                 lines = self._list(tokens, span, width, under)
             case "blockquote_open":
                 lines = self._quote(tokens, span, width, under)
             case "table_open":
-                lines = self._table(tokens, span, width)
+                lines = self._table(tokens, span, width + self.wide - self.width)
             case "hr":
                 lines = [_ornament("─" * width, self.styles.rule)]
             case "inline":
@@ -149,26 +150,21 @@ class BlockRenderer:
     def _table(self, tokens: Sequence[Token], span: Span, width: int) -> list[Line]:
         rows = [row for part in children(tokens, *inside(span)) for row in children(tokens, *inside(part))]
         cells = [self.cells(tokens, row, is_header=number == 0) for number, row in enumerate(rows)]
-        justify = alignments(tokens, rows[0])
-        widths = self.columns(cells[: SAMPLE_ROWS + 1], len(justify), width)
-        lines = [*row_lines(cells[0], justify, widths, self.styles), rule_line(widths, self.styles, cells[0].rule)]
-        for row in cells[1:]:
-            lines += row_lines(row, justify, widths, self.styles)
-        return lines
+        layout = layout_of(cells[: SAMPLE_ROWS + 1], alignments(tokens, rows[0]), width)
+        return [
+            *layout.header(cells[0], self.styles),
+            *(line for row in cells[1:] for line in layout.row(row, self.styles)),
+        ]
 
     def cells(self, tokens: Sequence[Token], row: Span, *, is_header: bool = False) -> Cells:
         """A row's cells."""
         under = self.styles.strong if is_header else _NO_STYLE
         source, rule = tokens[row[0]].meta.get("row", ("", ""))
         runs = [
-            inline_runs(tokens[cell[0] + 1].children or [], self.styles, under)
+            inline_runs(tokens[cell[0] + 1].children or [], self.styles, under, in_cell=True)
             for cell in children(tokens, *inside(row))
         ]
         return Cells(runs, source, rule)
-
-    def columns(self, sample: Sequence[Cells], count: int, width: int) -> list[int]:
-        """The widths of a table's columns."""
-        return fit(natural_widths(sample, count), width - COLUMN_GAP * (count - 1))
 
 
 _BOXES = {" ": "☐ ", "x": "☑ ", "X": "☑ "}
