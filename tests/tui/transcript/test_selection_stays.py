@@ -41,15 +41,15 @@ async def test_what_is_measured_above_a_selection_moves_it_along(monkeypatch: py
         await pilot.pause()
         text = await selected(app, pilot)
         height = app.view.virtual_size.height
-        await pilot.press(*["pageup"] * 30)
+        for _ in range(30):
+            app.view.scroll_to(y=app.view.scroll_y - 15, animate=False)
         await until(pilot, lambda: app.view.scroll_y < height - 200)
-        await pilot.pause()
         assert app.view.virtual_size.height != height
         assert app.view.current_text() == text
-        assert " ".join(painted_selected(app)) == text.replace("\n", " ")
+        assert " ".join(painted_selected(app)) == text.replace("\n", " ").removeprefix("- ")
         # The keys go on from where the selection is.
         await pilot.press("shift+left")
-        assert app.view.current_text() == text[:-1]
+        await until(pilot, lambda: app.view.current_text() == text[:-1])
 
 
 def painted_selected(app: Host) -> list[str]:
@@ -77,10 +77,10 @@ async def test_selecting_page_by_page_right_after_opening_keeps_where_it_began(
         await pilot.press("shift+end")
         assert whole is not None
         assert "\n102 The" in whole
-        begin = app.view._anchor
+        begin = app.view._reach._anchor
         line = app.view._document.line(begin.y)
         assert line is not None
-        assert line.text == end
+        assert line.lead + line.text == end
 
 
 async def test_heights_are_found_while_something_is_selected() -> None:
