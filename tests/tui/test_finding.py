@@ -219,5 +219,5 @@ async def test_code_is_saved_and_opened_with_keys_in_the_transcript(
         await stage.opens(LineScreen)
         await stage.press("enter")
         await stage.is_back()
-        await stage.until(lambda: (tmp_path / "code.c").exists())
+        await stage.until((tmp_path / "code.c").exists)
         assert written("code.c") == "int x;\n"

@@ -43,7 +43,9 @@ class _Writer:
                 self._add(token.content, self._stack[-1] + self._styles.inline_code)
             case "link_open":
                 self._stack.append(self._stack[-1] + self._styles.link)
-                self._links.append((len(self.runs), str(token.attrs.get("href", ""))))
+                # An address that is its own words is not said twice.
+                href = "" if token.markup == "linkify" else str(token.attrs.get("href", ""))
+                self._links.append((len(self.runs), href))
             case "link_close":
                 self._close_link()
             case "image":

@@ -20,6 +20,7 @@ from markdown_it.token import Token
 
 from tui.sanitize import inert
 from tui.widgets.transcript.inline_parser import InlineParser
+from tui.widgets.transcript.inline_rules import address, latex
 from tui.widgets.transcript.open_block import OpenChildren, OpenFence, is_sure_paragraph_line
 from tui.widgets.transcript.tree import note_rows
 
@@ -43,13 +44,16 @@ class Block:
 
 @cache
 def make_parser() -> MarkdownIt:
-    """CommonMark with tables and strikethrough.
+    """CommonMark with tables, strikethrough, addresses that begin with a scheme, and LaTeX.
 
     HTML is off, so that ``List<String>`` outside of code stays readable and no tag disappears. A newline breaks the
     line, because that is what a model means by it.
     """
     options = {"html": False, "breaks": True, "maxNesting": 20}
-    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser.inline.ruler.after("text", "address", address)
+    parser.inline.ruler.before("escape", "latex", latex)
+    return parser
 
 
 class MarkdownStream:
