@@ -111,7 +111,7 @@ class AnswerEntry(Entry):
         growing = zip(self._passages[closed:], self._stream.open, strict=True)
         return [
             *self._passages[:closed],
-            *(one if one.kind == "code" else replace(one, text=self._written(block, block)) for one, block in growing),
+            *(replace(one, text=self._text_of(block)) for one, block in growing),
         ]
 
     def written(self, first: int, last: int) -> str | None:
@@ -119,8 +119,10 @@ class AnswerEntry(Entry):
         blocks = [*self._stream.closed, *self._stream.open]
         return self._stream.written(blocks[first], blocks[last])
 
-    def _written(self, first: Block, last: Block) -> str:
-        return original(self._stream.written(first, last))
+    def _text_of(self, block: Block) -> str:
+        """What is copied of a block: of code, what is between its fences."""
+        is_code = _KINDS.get(block.tokens[0].type) == "code"
+        return original(block.tokens[0].content if is_code else self._stream.written(block, block))
 
     def prepare(self, look: Look, deadline: float) -> bool:
         """Render a long answer a slice at a time."""
@@ -182,7 +184,7 @@ class AnswerEntry(Entry):
         first = len(lines)
         lines += growing.lines
         # The text of what still grows is made when it is asked for.
-        text = self._written(block, block) if is_closed else ""
+        text = self._text_of(block) if is_closed else ""
         self._passages.append(_passage(block, first, len(lines), text))
         return kept + 1
 
@@ -209,6 +211,4 @@ _KINDS = {
 def _passage(block: Block, first: int, end: int, text: str) -> Passage:
     token = block.tokens[0]
     kind = _KINDS.get(token.type, "text")
-    if kind == "code":
-        return Passage(first, end, kind, original(token.content), code_of(token).language)
-    return Passage(first, end, kind, text)
+    return Passage(first, end, kind, text, code_of(token).language if kind == "code" else "")

@@ -28,7 +28,10 @@ def address(state: StateInline, silent: bool) -> bool:
     Markdown-it's own rule looks at all text before each ``://``, which takes minutes for many of them.
     """
     source, at = state.src, state.pos
-    if silent or state.linkLevel or state.md.linkify is None or not source.startswith("://", at, state.posMax):
+    # Rules are asked at each sign that may mean something: most often this is all.
+    if source[at] != ":" or not source.startswith("://", at, state.posMax):
+        return False
+    if silent or state.linkLevel or state.md.linkify is None:
         return False
     # The longest scheme and what stands before it.
     scheme = _SCHEME.search(state.pending[-6:])
