@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, escape
 
 # So long an address or a formula may be, in characters: what begins like one is looked at no further.
 LONGEST = 2_000
@@ -53,11 +53,16 @@ def address(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def latex(state: StateInline, silent: bool) -> bool:
-    """A formula is one token, as it is written; a bracket that belongs to none keeps its backslash."""
+def backslash(state: StateInline, silent: bool) -> bool:
+    """A formula is one token, as it is written; a bracket that belongs to none keeps its backslash; others are escapes.
+
+    In the place of markdown-it's rule: each one is asked at each sign.
+    """
     source, at = state.src, state.pos
-    if source[at] != "\\" or at + 1 >= state.posMax or source[at + 1] not in "()[]":
+    if source[at] != "\\":
         return False
+    if at + 1 >= state.posMax or source[at + 1] not in "()[]":
+        return escape(state, silent)
     pattern = _FORMULAS.get(source[at + 1])
     formula = pattern.match(source, at, state.posMax) if pattern is not None else None
     if not silent:

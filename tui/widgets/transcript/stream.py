@@ -20,7 +20,7 @@ from markdown_it.token import Token
 
 from tui.sanitize import inert
 from tui.widgets.transcript.inline_parser import InlineParser
-from tui.widgets.transcript.inline_rules import address, latex
+from tui.widgets.transcript.inline_rules import address, backslash
 from tui.widgets.transcript.open_block import OpenChildren, OpenFence, is_sure_paragraph_line
 from tui.widgets.transcript.tree import note_rows
 
@@ -52,7 +52,7 @@ def make_parser() -> MarkdownIt:
     options = {"html": False, "breaks": True, "maxNesting": 20}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     parser.inline.ruler.after("text", "address", address)
-    parser.inline.ruler.before("escape", "latex", latex)
+    parser.inline.ruler.at("escape", backslash)
     return parser
 
 
