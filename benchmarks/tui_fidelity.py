@@ -57,6 +57,11 @@ OWN = (
     "## Heading with [foo]\n\n[foo]: /url\n",
     "[foo] and [bar][foo]\n",
     "Title\n===\nSub\n---\n",
+    "".join(f"See https://example.org/{n}_a_b?x={n}, \\(a_{n} * b * c\\) and so on " for n in range(40)) + "\n",
+    "\\[\n  a \\\\ b\n\\] and \\(open, http://\n",
+    "1. [ ] task\n2. [x]\n* [ ] `code`\n+ a<br>b\n",
+    "|" + "".join(f" column {n} |" for n in range(24)) + "\n" + "|---" * 24 + "|\n"
+    + ("|" + "".join(f" cell<br>{n} |" for n in range(24)) + "\n") * 3,
     "> quote\n> - list\n>   in it\n> ```\n> code\n> ```\nlazy\n",
 )  # fmt: skip
 

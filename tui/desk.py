@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -117,11 +117,11 @@ class Desk(Display):
         else:
             await then()
 
-    async def open(self, chat_id: int, message_id: int | None = None) -> None:
-        """Lay a stored conversation open, at one of its messages if one is named."""
-        await self.forgetting(partial(self._open, chat_id, message_id))
+    async def open(self, chat_id: int, message_id: int | None = None, words: Sequence[str] = ()) -> None:
+        """Lay a stored conversation open, at one of its messages if one is named, and at the rarest words in that."""
+        await self.forgetting(partial(self._open, chat_id, message_id, words))
 
-    async def _open(self, chat_id: int, message_id: int | None) -> None:
+    async def _open(self, chat_id: int, message_id: int | None, words: Sequence[str]) -> None:
         chat = self.conversation.chat
         if chat is None or chat.id != chat_id or self.is_temporary:
             try:
@@ -138,7 +138,8 @@ class Desk(Display):
                 if not await self.voice.trying(self.conversation.switch(message_id)):
                     return
                 self.show_path()
-            self.transcript.go_to(message_id)
+            if self.transcript.go_to(message_id) and (found := self.transcript.rarest(words)):
+                self.screen.query_one(FindBar).open(safe_line(found))
 
     async def leave(self) -> None:
         """Keep the draft of the conversation that is about to be left, and what is typed while it is being kept."""

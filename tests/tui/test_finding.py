@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from localqwen.chats.query import Hit
 from localqwen.chats.store import Store
-from tests.tui.stage import Stage, staged
+from tests.tui.stage import Stage, staged, written
+from tui.screens.line import LineScreen
 from tui.screens.search import SearchScreen
 from tui.widgets.find_bar import FindBar
 
@@ -153,3 +155,69 @@ async def test_another_conversation_closes_the_bar_and_another_branch_is_searche
         await stage.sees("New conversation")
         await stage.until(lambda: not stage.app.chat.query_one(FindBar).is_open)
         assert "of 1" not in stage.screen
+
+
+async def test_a_hit_in_a_long_message_is_opened_at_its_words(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("Much", LONG.replace("with a needle", "with a **Sewing**  needle"))
+        await stage.ask("Another sewing needle?", LONG)
+        await stage.press("ctrl+n")
+        await stage.misses("paragraph")
+        await search_for(stage, "sewing paragraph")
+        await stage.sees("1 found")
+        await stage.press("enter")
+        await stage.is_back()
+        await stage.sees("paragraph 5 with a Sewing", "1 of 3")
+        await stage.press("enter")
+        await stage.sees("paragraph 50 with a Sewing", "2 of 3")
+
+
+async def test_a_hit_whose_words_are_not_shown_is_opened_at_its_message(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("Where?", '[there](https://example.org "unseen")')
+        await stage.press("ctrl+n")
+        await stage.misses("there")
+        await search_for(stage, "unseen")
+        await stage.sees("1 found")
+        await stage.press("enter")
+        await stage.is_back()
+        await stage.until(lambda: "there" in stage.marked)
+        assert not stage.app.chat.query_one(FindBar).is_open
+
+
+async def test_a_search_that_is_ended_in_the_transcript_closes_the_bar(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("Where is the Needle?", LONG)
+        await stage.slash("find needle")
+        await stage.sees("of 3")
+        stage.transcript.focus()
+        await stage.press("n", "escape")
+        await stage.misses("of 3")
+        assert not stage.app.chat.query_one(FindBar).is_open
+        assert stage.transcript.has_focus
+        # The next one begins anew.
+        await stage.slash("find needle")
+        await stage.sees("of 3")
+
+
+async def test_code_is_saved_and_opened_with_keys_in_the_transcript(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened: list[str] = []
+
+    async def edit(_: object, text: str, **__: object) -> None:
+        opened.append(text)
+
+    monkeypatch.setattr("tui.editor.edit", edit)
+    async with staged(store) as stage:
+        await stage.ask("Code?", "```c\nint x;\n```\n\n```python\ny = 1\n```")
+        stage.transcript.focus()
+        await stage.press("left_square_bracket", "left_square_bracket", "o")
+        await stage.until(lambda: opened == ["int x;\n"])
+        await stage.press("s")
+        await stage.opens(LineScreen)
+        await stage.press("enter")
+        await stage.is_back()
+        await stage.until((tmp_path / "code.c").exists)
+        assert written("code.c") == "int x;\n"

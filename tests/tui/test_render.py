@@ -146,3 +146,27 @@ def test_columns_share_the_room(natural: list[int], room: int) -> None:
     widths = fit(natural, room)
     assert all(width <= max(1, want) for width, want in zip(widths, natural, strict=True))
     assert sum(widths) <= room or max(widths) <= MIN_COLUMN
+
+
+def styled(text: str, word: str) -> list[str]:
+    """The pieces of an answer that are painted like a link, as far as they hold a word."""
+    lines = answer(text).lines(Look(80, STYLES))
+    return [piece for line in lines for piece, style in line.content if style.underline and word in piece]
+
+
+def test_addresses_are_links_that_are_said_once() -> None:
+    text = "See https://a.org/b_c_d?e=f. (http://a.org/(x)) *ftp://a.org* `http://no` [l](http://no) xhttp://no a.org"
+    assert styled(text, "a.org") == ["https://a.org/b_c_d?e=f", "http://a.org/(x)", "ftp://a.org"]
+    assert styled(text, "no") == []
+    # A line may be broken anywhere, but nothing is said twice.
+    assert "".join(shown(answer("https://a.org/ä%20ö"), 80)).count("a.org") == 1
+    assert len(styled("[https://a.org](https://b.org)", "a.org")) == 1
+    assert shown(answer("[https://a.org](https://b.org)"), 80)[2] == "  https://a.org (https://b.org)"
+
+
+def test_latex_is_shown_and_copied_as_it_is_written() -> None:
+    source = "\\(e^{i\\pi}\\) is **not** \\[ a \\\\\n  b_1 * c * d \\{x\\} \\] but \\*text\\* \\(open \\] `\\(`"
+    assert shown(answer(source), 80)[2:4] == [
+        "  \\(e^{i\\pi}\\) is not \\[ a \\\\",
+        "    b_1 * c * d \\{x\\} \\] but *text* \\(open \\] \\(",
+    ]

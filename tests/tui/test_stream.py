@@ -17,7 +17,8 @@ PIECES = (
     "> > deep\n", "```python\n", "```\n", "~~~\n", "    code\n", "| a | b |\n", "|---|---|\n", "| 1 | 2 |\n",
     "---\n", "===\n", "-", "*", "[foo]: /url 'title'\n", "[foo]: /other\n", "[foo]", "[foo]:", "'title\n",
     "more'\n", "**bold", "**", "`code`", "<div>\n", "\t", " ", "\r\n", "\r", "日本語\n", "- [x] done\n", "1",
-    ". ", "\\", "&#x202e;", "![img](a.png)\n", "~~gone~~\n", "\x1b[2J",
+    ". ", "\\", "&#x202e;", "![img](a.png)\n", "~~gone~~\n", "\x1b[2J", "http://a.b/c ", "see https://", "\\(", "\\) ",
+    "\\[x\\\\y", "\\]", "- [x]", "2) [ ] ", "<br>",
 )  # fmt: skip
 SOURCES = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
@@ -96,7 +97,7 @@ def test_the_work_for_long_texts_is_for_the_open_block_only() -> None:
 LONG_PIECES = (
     *PIECES, "word and more words ", "**bold** and `code`, ", "- item with words\n", "2. item\n\n", "| cell | x |\n",
     "x = 1\n", "日本語の文章です。", "[a](b) ", "2 * 3 a_b ", "👩‍👩‍👧 ❤️ ", "\n\n- ", "```c\n", "[foo] ",
-    "| a | b |\n|--|--|\n",
+    "| a | b |\n|--|--|\n", "\\(a * b\\) ", "https://example.org/a_b_c ",
 )  # fmt: skip
 
 

@@ -68,10 +68,13 @@ class ConversationCommands:
         """Find, and open what was chosen."""
         from tui.screens.search import SearchScreen
 
-        hit = await self._desk.screen.app.push_screen_wait(SearchScreen(self._desk.store, safe_line(text)))
-        if hit is not None:
-            await self._desk.open(hit.chat_id, hit.message_id)
+        screen = SearchScreen(self._desk.store, safe_line(text))
+        hit = await self._desk.screen.app.push_screen_wait(screen)
         self._desk.composer.focus()
+        if hit is not None:
+            sought = screen.sought.lower()
+            found = [piece.lower() for piece, is_found in hit.pieces if is_found]
+            await self._desk.open(hit.chat_id, hit.message_id, [sought, *sought.split(), *found])
 
     # -- one conversation; ``chat_id`` may be another one than the open one's, from the list -------------------------
 

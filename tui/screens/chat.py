@@ -188,6 +188,10 @@ class ChatScreen(Screen[None]):
         """Copy what was marked or selected."""
         self.app.copy_to_clipboard(event.text)
 
+    async def on_transcript_asked(self, event: Transcript.Asked) -> None:
+        """A key of the transcript means a command."""
+        await self._do(event.command, "")
+
     async def on_transcript_switch(self, event: Transcript.Switch) -> None:
         """An arrow beside 2/3 was clicked."""
         if event.key is not None:
@@ -204,8 +208,11 @@ class ChatScreen(Screen[None]):
         self._show_found(self.desk.transcript.find_next(event.direction))
 
     def on_transcript_found_changed(self, event: Transcript.FoundChanged) -> None:
-        """The search goes on."""
-        self._show_found(event.found)
+        """The search goes on, or was ended there."""
+        if self.desk.transcript.is_searching:
+            self._show_found(event.found)
+        else:
+            self.query_one(FindBar).hide()
 
     def _show_found(self, found: Found) -> None:
         self.query_one(FindBar).show(found.current, found.count, complete=found.is_complete)

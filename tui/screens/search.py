@@ -24,7 +24,11 @@ MOST_HITS = 50
 
 
 class SearchScreen(ModalScreen[Hit | None]):
-    """A field, and what is found while it is typed; Enter opens the conversation there."""
+    """A field, and what is found while it is typed; Enter opens the conversation there.
+
+    Attributes:
+        sought: What the hits were found for.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
@@ -39,6 +43,7 @@ class SearchScreen(ModalScreen[Hit | None]):
         self._hits: list[Hit] = []
         self._is_looking = False
         self._opens = False
+        self.sought = ""
 
     def compose(self) -> ComposeResult:
         """The field over the list."""
@@ -94,6 +99,7 @@ class SearchScreen(ModalScreen[Hit | None]):
     async def _find(self, text: str) -> None:
         try:
             self._hits = await asyncio.to_thread(self._store.search, text, MOST_HITS)
+            self.sought = text
             hint = f"{len(self._hits)} found" if self._hits else "nothing found" if text.strip() else ""
         except ChatStoreError as error:
             self._hits, hint = [], safe_line(str(error))

@@ -100,8 +100,12 @@ class FindBar(Horizontal):
     def close(self) -> None:
         """Hide, and take the marks away."""
         if self.is_open:
-            self.remove_class("-open")
+            self.hide()
             self.post_message(self.Sought(""))
+
+    def hide(self) -> None:
+        """Be hidden: the search has been ended elsewhere."""
+        self.remove_class("-open")
 
     def action_close(self) -> None:
         """See :meth:`close`."""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
+from textual.selection import SELECT_ALL
 
 from tui.sanitize import SafeText
 from tui.theme import DARK, LIGHT
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry, Look
-from tui.widgets.transcript.selecting import joined
+from tui.widgets.transcript.copying import copied
+from tui.widgets.transcript.document import Document
 from tui.widgets.transcript.styles import Styles
 from tui.widgets.transcript.view import Transcript
 
@@ -90,4 +92,8 @@ def look(width: int = 60) -> Look:
 
 def copied_whole(entry: Entry, width: int = 60) -> str:
     """What selecting all of an entry copies."""
-    return joined((line, 0, None) for line in entry.lines(look(width)))
+    document = Document()
+    document.replace([entry])
+    document.set_look(look(width))
+    document.measure(0)
+    return copied(document, SELECT_ALL)

@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 from tests.tui.transcript.host import STYLES, WORDS, Host, answer, copied_whole, look, settled, until
 from tui.sanitize import SafeText, safe, safe_line, without_controls
 from tui.widgets.transcript.answer import AnswerEntry
+from tui.widgets.transcript.copying import joined
 from tui.widgets.transcript.entry import PersonEntry
-from tui.widgets.transcript.selecting import joined
 
 CODE = "def f():\n\treturn 1\n\n\n    x = '" + "long " * 30 + "'"
 
@@ -29,14 +29,90 @@ def test_code_keeps_tabs_blank_lines_and_long_lines(width: int) -> None:
     assert copied_whole(answer(f"```python\n{CODE}\n```"), width) == CODE + "\n"
 
 
-def test_list_marks_are_copied_as_markdown_and_bars_are_not() -> None:
-    source = "1. one\n   - nested\n   - [x] done\n2. two\n\n> quoted"
-    assert copied_whole(answer(source)) == "1. one\n   - nested\n   - [x] done\n2. two\n\nquoted\n"
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# H\n\ntext with **b**, *i*, `c`, ~~s~~ and [l](u)",
+        "Title\n===\ntext at once\n***\n- a\n\n\n\n- b",
+        "* a\n* b",
+        "+ a\n+ b",
+        "1) a\n2) b",
+        "1. a\n1. b\n1. c",
+        "- a\n  continued\n\n      code\n\n- [x] done",
+        "> q\nlazy\n>\n> > deep",
+        "a [ref] and\n\n[ref]: /url\n\nb",
+        "a\n\n```python title\nx = 1\n```\nb\n~~~\ny\n~~~",
+        "| a | b |\n|---|--:|\n| 1 | **2** |\n\nafter",
+        "a\n\n---\n\n![i](s.png) &amp; \\*",
+        "1. one\n   - nested\n   - [x] done\n2. two\n\n> quoted",
+    ],
+)
+@pytest.mark.parametrize("width", [16, 60])
+def test_whole_blocks_are_copied_as_they_were_written(source: str, width: int) -> None:
+    assert copied_whole(answer(source), width) == source + "\n"
+    growing = AnswerEntry(SafeText("demo"))
+    for end in range(len(source) + 1):
+        growing.set_text(source[:end])
+        growing.lines(look(width))
+    # What still grows is no other text.
+    assert copied_whole(growing, width).removesuffix("\n").rstrip() == source
+    growing.finish()
+    assert copied_whole(growing, width) == source + "\n"
 
 
-def test_code_in_a_list_is_copied_without_the_lists_indent() -> None:
-    entry = answer("- do\n  ```sh\n  ls\n  cd ..\n  ```\n")
-    assert copied_whole(entry) == "- do\nls\ncd ..\n"
+def part(source: str, first: int, last: int, width: int = 60) -> str:
+    """What is copied of lines of an answer, ornaments not counted, as long as they are not the whole block."""
+    lines = [line for line in answer(source).lines(look(width)) if not line.is_ornament]
+    return joined((line, 0, None) for line in lines[first : last % len(lines) + 1])
+
+
+def test_parts_of_blocks_are_copied_as_they_are_shown_with_marks_as_they_were_written() -> None:
+    assert part("* a\n* **b**\n* c", 1, 2) == "* b\n* c"
+    assert part("+ a\n+ b", 1, 1) == "+ b"
+    assert part("1) a\n2) b\n   1. c\n   1. d", 1, 3) == "2) b\n   1. c\n   1. d"
+    assert part("9. a\n9. b\n   - c\n9. d", 1, 2) == "9. b\n   - c"
+    assert part("> q **r**\n>\n> s", 0, 0) == "q r"
+    assert part("- a\n- [x] [l](u)\n- [ ]\n- b", 1, 2) == "- [x] l (u)\n- [ ]"
+
+
+def test_code_is_copied_without_its_fence_or_its_lists_indent_when_it_is_selected_alone() -> None:
+    source = "- do\n  ```sh\n  ls\n  cd ..\n  ```\n"
+    assert part(source, 1, 2) == "ls\ncd .."
+    assert copied_whole(answer("```sh\nls\n```")) == "ls\n"
+    assert copied_whole(answer("```sh\nls\n```\n\n---")) == "```sh\nls\n```\n\n---\n"
+
+
+async def test_a_selection_is_markdown_where_it_holds_whole_blocks() -> None:
+    app = Host([PersonEntry("a *question*"), answer("**first** line\n\n* a\n* *b*\n\n## last **line** here")])
+    async with app.run_test(size=(60, 30)) as pilot:
+        await settled(pilot, app)
+
+        async def dragged(begin: str, end: str) -> str | None:
+            lines = app.lines()
+            top = next(y for y, line in enumerate(lines) if begin in line)
+            bottom = next(y for y, line in enumerate(lines) if end in line)
+            await pilot.mouse_down(app.view, offset=(lines[top].index(begin), top))
+            await pilot.hover(app.view, offset=(lines[bottom].index(end) + len(end) - 1, bottom))
+            await pilot.mouse_up(app.view, offset=(lines[bottom].index(end) + len(end) - 1, bottom))
+            return app.view.current_text()
+
+        assert await dragged("rst", "last") == "rst line\n\n* a\n* *b*\n\nlast"
+        assert await dragged("first", "last line here") == "**first** line\n\n* a\n* *b*\n\n## last **line** here"
+        assert await dragged("*question*", "first line") == "*question*\n\n**first** line"
+        assert await dragged("• b", "b") == "* b"
+        # Keys begin with a list's mark as well.
+        await pilot.press("escape", "{", "j", "j", "shift+down", "shift+end", "c")
+        await until(pilot, lambda: app.copied == "* a\n* *b*")
+
+
+async def test_a_block_that_still_grows_can_be_copied() -> None:
+    growing = AnswerEntry(SafeText("demo"))
+    growing.set_text("first\n\n**sec**ond")
+    app = Host([growing])
+    async with app.run_test(size=(60, 30)) as pilot:
+        await settled(pilot, app)
+        await pilot.press("k", "c")
+        await until(pilot, lambda: app.copied == "**sec**ond")
 
 
 @given(st.text(alphabet="ab \t\n日", max_size=80), st.sampled_from([12, 40]))
@@ -132,7 +208,7 @@ def test_what_is_shown_safely_is_copied_as_the_original_less_its_controls(text: 
 def test_prose_and_its_blocks_are_copied_as_the_original_less_their_controls(written: str) -> None:
     entry = answer(f"{written}\n\n- {written}\n\n> {written}\n\n`{written}`")
     original = without_controls(written)
-    assert copied_whole(entry) == f"{original}\n\n- {original}\n\n{original}\n\n{original}\n"
+    assert copied_whole(entry) == f"{original}\n\n- {original}\n\n> {original}\n\n`{original}`\n"
     blocks = [passage.text for passage in entry.passages(look())]
     assert blocks == [original, f"- {original}", f"> {original}", f"`{original}`"]
 
@@ -144,10 +220,10 @@ TABLE = "| name | what **it** is |\n|:--|--:|\n| a\x1b[1m | one\ttwo |\n|b|" + "
 def test_rows_of_tables_are_copied_as_they_were_written(width: int) -> None:
     written = without_controls(TABLE)
     assert copied_whole(answer(TABLE), width) == written + "\n"
-    assert copied_whole(answer("> " + TABLE.replace("\n", "\n> ")), width) == written + "\n"
+    assert part(TABLE, 0, -2, width) == written
+    assert part("> " + TABLE.replace("\n", "\n> "), 0, -2, width) == written
     item = "- item\n\n  {}"
-    copied = copied_whole(answer(item.format(TABLE.replace("\n", "\n  "))), width)
-    assert copied == item.format(written.replace("\n", "\n  ")) + "\n"
+    assert part(item.format(TABLE.replace("\n", "\n  ")), 0, -2, width) == item.format(written.replace("\n", "\n  "))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +237,8 @@ def test_rows_of_tables_are_copied_as_they_were_written(width: int) -> None:
     ],
 )
 def test_a_table_in_a_list_or_a_quote_is_one_again_when_it_is_copied(written: str, copied: str) -> None:
-    assert copied_whole(answer(written)) == f"{copied}\n"
+    assert copied_whole(answer(written)) == f"{written}\n"
+    assert part(written, 0, -2) == copied
     assert any(token.type == "table_open" for token in MarkdownIt("gfm-like", {"linkify": False}).parse(copied))
 
 

@@ -4,11 +4,12 @@ from time import perf_counter
 
 import pytest
 
-from tests.tui.transcript.host import STYLES, WORDS, Host, answer, look, settled, until
+from tests.tui.transcript.host import STYLES, WORDS, Host, answer, copied_whole, look, settled, until
 from tui.sanitize import SafeText
 from tui.widgets.transcript.answer import AnswerEntry
 from tui.widgets.transcript.base import Entry
 from tui.widgets.transcript.code import Code
+from tui.widgets.transcript.copying import joined
 from tui.widgets.transcript.entry import PersonEntry, QueuedEntry
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.pacing import SLOWEST_FRAME_SECONDS, Pacer
@@ -32,6 +33,103 @@ def test_a_queued_message_says_so() -> None:
 
 def test_a_list_shows_blank_lines_where_its_author_left_them() -> None:
     assert shown(answer("- a\n- b\n\n- c\n\n  d"))[2:-1] == ["  • a", "  • b", "", "  • c", "", "    d"]
+
+
+def test_tasks_have_boxes_with_numbers_and_without_words() -> None:
+    source = "1. [ ] todo that goes on\n2. [x] done\n\n---\n\n- [x]\n- [ ] `code`\n- `[x] a`\n- [x](u)\n- [y] b\n- [x]c"
+    lines = shown(answer(source), 18)
+    assert lines[2:-1] == [
+        "  1. ☐ todo that",
+        "       goes on",
+        "  2. ☑ done",
+        "",
+        "  ──────────────",
+        "",
+        "  ☑",
+        "  ☐ code",
+        "  • [x] a",
+        "  • x (u)",
+        "  • [y] b",
+        "  • [x]c",
+    ]
+    assert copied_whole(answer(source), 18) == source + "\n"
+    assert shown(answer("- [x] a\n\n[x]: /url"))[2] == "  • x (/url) a"
+    assert shown(answer("3) a\n3) b"))[2:4] == ["  3) a", "  4) b"]
+
+
+def test_only_prose_is_kept_narrow_in_a_wide_terminal() -> None:
+    code, row = "x" * 150, f"| {'a' * 70} | {'b' * 70} |"
+    source = f"{'p' * 150}\n\n```\n{code}\n```\n\n- ```\n  {code}\n  ```\n\n{row}\n|---|---|\n{row}"
+    lines = shown(answer(source), 250)
+    assert max(len(line) for line in lines if "p" in line) == 102
+    assert sum(code in line for line in lines) == 2
+    assert sum("a" * 70 in line and "b" * 70 in line for line in lines) == 2
+    growing = AnswerEntry(SafeText("demo"))
+    for end in range(0, len(source) + 1, 7):
+        growing.set_text(source[:end])
+        growing.lines(look(250))
+    growing.set_text(source)
+    growing.finish()
+    assert shown(growing, 250) == lines
+    assert any(len(line) > 102 for line in lines)
+
+
+COLUMNS = 20
+WIDE_TABLE = "\n".join(
+    [
+        "|" + "|".join(f" name {n} " for n in range(COLUMNS)) + "|",
+        "|---" * COLUMNS + "|",
+        "|" + "|".join(f" first **{n}** and some words " for n in range(COLUMNS)) + "|",
+        "|" + "|".join(f" second {n} " for n in range(COLUMNS)) + "|",
+    ]
+)
+
+
+@pytest.mark.parametrize("width", [24, 80, 120])
+def test_a_table_with_too_many_columns_is_shown_as_records(width: int) -> None:
+    entry = answer(WIDE_TABLE)
+    lines = shown(entry, width)
+    text = " ".join(" ".join(lines).split())
+    for n in range(COLUMNS):
+        assert f"name {n}" in text or width == 24
+        assert f"second {n}" in text
+    assert all(line.strip(STYLES).cell_length <= width for line in entry.lines(look(width)))
+    growing = AnswerEntry(SafeText("demo"))
+    for end in range(len(WIDE_TABLE)):
+        growing.set_text(WIDE_TABLE[:end])
+        whole = AnswerEntry(SafeText("demo"))
+        whole.set_text(WIDE_TABLE[:end])
+        assert shown(growing, width) == shown(whole, width)
+    growing.set_text(WIDE_TABLE)
+    growing.finish()
+    assert shown(growing, width) == lines
+    if width == 80:
+        assert "  name 3:  first 3 and some words" in lines
+        assert copied_whole(entry, width) == WIDE_TABLE + "\n"
+
+
+def test_records_are_copied_as_rows_and_cells() -> None:
+    lines = [line for line in answer(WIDE_TABLE).lines(look(60)) if line.table is not None]
+    header = [line for line in lines if line.table is lines[0].table]
+    first = next(line for line in lines if line.text.startswith("first"))
+    rows = WIDE_TABLE.split("\n")
+    row = [line for line in lines if line.table is first.table]
+    assert joined((line, 0, None) for line in header) == rows[0]
+    assert joined((line, 0, None) for line in row) == rows[2]
+    assert joined([(row[0], 0, None), (row[1], 0, row[1].start + 5)]) == "first 0 and some words | first"
+    assert joined([(header[0], header[0].start + 2, header[0].start + 12)]) == "me 0 | nam"
+    assert joined((line, 0, None) for line in lines) == WIDE_TABLE
+
+
+def test_a_break_in_a_cell_breaks_its_line() -> None:
+    source = "| a | b |\n|---|---|\n| one<br>two<BR/>three | `<br>` |\n\nx<br>y"
+    assert [line for line in shown(answer(source)) if line][3:] == [
+        "  one   │ <br>",
+        "  two   │",
+        "  three │",
+        "  x<br>y",
+    ]
+    assert copied_whole(answer(source)) == source + "\n"
 
 
 def test_wide_characters_and_clusters_fill_their_cells() -> None:

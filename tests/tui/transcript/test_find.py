@@ -101,3 +101,16 @@ async def test_text_that_arrives_is_found_too() -> None:
         await until(pilot, lambda: app.view.found.is_complete)
         app.view.append(PersonEntry("a fox"))
         await until(pilot, lambda: app.view.found.count == 1)
+
+
+async def test_a_search_begins_at_the_marked_message() -> None:
+    entries = [answer(f"fox {n}\n\n{WORDS * 8}", key=n) for n in range(30)]
+    app = Host(entries)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settled(pilot, app)
+        assert app.view.go_to(7)
+        assert app.view.rarest(["jumps", "the fox 7", "fox 7", "7", "fox 8"]) == "fox 7"
+        assert app.view.rarest(["fox 8"]) == ""
+        app.view.find("jumps")
+        await until(pilot, lambda: app.view.found.is_complete)
+        assert app.view.found.current == 7 * 8 + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from tui.sanitize import SafeText, original, without_controls
@@ -106,7 +107,22 @@ class AnswerEntry(Entry):
     def passages(self, look: Look) -> Sequence[Passage]:
         """The blocks so far."""
         self.lines(look)
-        return self._passages
+        closed = self._closed_blocks
+        growing = zip(self._passages[closed:], self._stream.open, strict=True)
+        return [
+            *self._passages[:closed],
+            *(replace(one, text=self._text_of(block)) for one, block in growing),
+        ]
+
+    def written(self, first: int, last: int) -> str | None:
+        """The Markdown of some blocks, and what is between them."""
+        blocks = [*self._stream.closed, *self._stream.open]
+        return self._stream.written(blocks[first], blocks[last])
+
+    def _text_of(self, block: Block) -> str:
+        """What is copied of a block: of code, what is between its fences."""
+        is_code = _KINDS.get(block.tokens[0].type) == "code"
+        return original(block.tokens[0].content if is_code else self._stream.written(block, block))
 
     def prepare(self, look: Look, deadline: float) -> bool:
         """Render a long answer a slice at a time."""
@@ -130,15 +146,16 @@ class AnswerEntry(Entry):
             self._made_for = (look, self._stream.generation)
             self._lines = [title(self.name, look, self.key, self.branch)]
             self._closed_lines = 1
-        renderer = BlockRenderer(styles, look.text_width)
+        renderer = BlockRenderer(styles, look.text_width, look.full_width)
         lines, stream = self._lines, self._stream
         changed = self._closed_lines
         del lines[self._closed_lines :], self._passages[self._closed_blocks :]
         for index, block in enumerate([*stream.closed[self._closed_blocks :], *stream.open]):
-            kept = self._add(block, renderer)
+            is_closed = self._closed_blocks < len(stream.closed)
+            kept = self._add(block, renderer, is_closed=is_closed)
             if index == 0:
                 changed += kept
-            if self._closed_blocks < len(stream.closed):
+            if is_closed:
                 self._closed_blocks += 1
                 self._closed_lines = len(lines)
                 self._growing = None
@@ -150,7 +167,7 @@ class AnswerEntry(Entry):
         lines.append(Line([], ""))
         self.changed_from = changed
 
-    def _add(self, block: Block, renderer: BlockRenderer) -> int:
+    def _add(self, block: Block, renderer: BlockRenderer, *, is_closed: bool) -> int:
         """Lay out a block after the others; returns how many lines at its beginning are as they were."""
         lines = self._lines
         # The first gap belongs to the name above it.
@@ -166,7 +183,9 @@ class AnswerEntry(Entry):
         with_margin(growing.lines[kept:], renderer.styles)
         first = len(lines)
         lines += growing.lines
-        self._passages.append(_passage(block, first, len(lines)))
+        # The text of what still grows is made when it is asked for.
+        text = self._text_of(block) if is_closed else ""
+        self._passages.append(_passage(block, first, len(lines), text))
         return kept + 1
 
     def _parse(self) -> None:
@@ -189,9 +208,7 @@ _KINDS = {
 }
 
 
-def _passage(block: Block, first: int, end: int) -> Passage:
+def _passage(block: Block, first: int, end: int, text: str) -> Passage:
     token = block.tokens[0]
     kind = _KINDS.get(token.type, "text")
-    if kind == "code":
-        return Passage(first, end, kind, original(token.content), code_of(token).language)
-    return Passage(first, end, kind, original(block.source))
+    return Passage(first, end, kind, text, code_of(token).language if kind == "code" else "")

@@ -13,7 +13,7 @@ from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
 
 MARGIN = 2
-# Longer lines are hard to read, however wide the terminal is.
+# Longer lines of prose are hard to read, however wide the terminal is.
 MAX_TEXT_WIDTH = 100
 
 
@@ -27,7 +27,12 @@ class Look:
     @cached_property
     def text_width(self) -> int:
         """Cells for text between the margins."""
-        return max(8, min(self.width - 2 * MARGIN, MAX_TEXT_WIDTH))
+        return min(self.full_width, MAX_TEXT_WIDTH)
+
+    @cached_property
+    def full_width(self) -> int:
+        """Cells between the margins, for code and tables."""
+        return max(8, self.width - 2 * MARGIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,10 @@ class Entry(ABC):
         lines = self.lines(look)
         inked = [i for i, line in enumerate(lines) if line.text and not line.is_ornament]
         return [Passage(inked[0], inked[-1] + 1, "text", self.text)] if inked else []
+
+    def written(self, first: int, last: int) -> str | None:
+        """How passages were written, from one to another, as inert text; ``None`` where that is what is shown."""
+        return None
 
     def codes(self, look: Look) -> list[Passage]:
         """The code blocks of this entry, wherever they are nested."""

@@ -14,6 +14,9 @@ from tui.widgets.transcript.line import Line
 # full garbage collection; an entry is made again in a few milliseconds.
 KEPT_ENTRIES = 48
 
+# From which line on lines have moved, and by how many.
+Move = tuple[int, int]
+
 
 class Document:
     """A list of entries and their vertical extent in lines."""
@@ -117,12 +120,16 @@ class Document:
             self._to_find.pop()
         return bool(self._to_find)
 
-    def take_heights(self) -> None:
-        """Let all heights count that were found."""
+    def take_heights(self) -> list[Move]:
+        """Let all heights count that were found; returns what has moved by that, one after the other."""
+        moves: list[Move] = []
         for index, height in self._found.items():
-            self._extent.set(index, height)
+            end = self._extent.top(index + 1)
+            if change := self._extent.set(index, height):
+                moves.append((end, change))
             self._unmeasured.discard(index)
         self._found.clear()
+        return moves
 
     def is_estimate(self, index: int) -> bool:
         """Whether an entry's height is not known exactly yet."""

@@ -16,7 +16,7 @@ from tui.widgets.transcript.inline import inline_runs
 from tui.widgets.transcript.line import Line, Run
 from tui.widgets.transcript.render import BlockRenderer, alignments, first_number, is_loose
 from tui.widgets.transcript.stream import Block
-from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, row_lines, rule_line
+from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Grid, Justify, Records, layout_of
 from tui.widgets.transcript.tree import Span, children
 
 
@@ -76,7 +76,7 @@ class GrowingTable(Growing):
         self._tokens = 0
         # All of the header's and the sample's cells: they are laid out again when the columns change.
         self._rows: list[Cells] = []
-        self._widths: list[int] = []
+        self._layout: Grid | Records | None = None
 
     def update(self, block: Block) -> int:
         tokens, renderer = block.tokens, self._renderer
@@ -84,7 +84,7 @@ class GrowingTable(Growing):
         header = renderer.cells(tokens, head, is_header=True) if not self._tokens else self._rows[0]
         if not self._rows or header.rule != self._rows[0].rule:
             # The rule under the header may still grow while no row has come.
-            self._rows[:1], self._widths = [header], []
+            self._rows[:1], self._layout = [header], None
         if not self._tokens:
             # After the header's section the body's begins, if there is one.
             self._tokens = head[1] + 2 if tokens[head[1] + 1].type == "tbody_open" else 0
@@ -99,8 +99,9 @@ class GrowingTable(Growing):
         sample = [*self._rows, *(cells for cells, _ in fresh)][: SAMPLE_ROWS + 1]
         if len(self._rows) <= SAMPLE_ROWS and self._widen(sample, justify):
             kept = 0
+        assert self._layout is not None
         for cells, is_settled in fresh:
-            self.lines += row_lines(cells, justify, self._widths, renderer.styles)
+            self.lines += self._layout.row(cells, renderer.styles)
             if is_settled:
                 self._settled = len(self.lines)
                 if len(self._rows) <= SAMPLE_ROWS:
@@ -110,15 +111,14 @@ class GrowingTable(Growing):
     def _widen(self, sample: list[Cells], justify: list[Justify]) -> bool:
         """Lay the settled rows out again if the columns are others now; says whether they are."""
         styles = self._renderer.styles
-        widths = self._renderer.columns(sample, len(justify), self._renderer.width)
-        if widths == self._widths:
+        layout = layout_of(sample, justify, self._renderer.wide)
+        if layout == self._layout:
             return False
-        self._widths = widths
-        header, *others = [row_lines(row, justify, widths, styles) for row in self._rows]
+        self._layout = layout
+        header, *others = self._rows
         self.lines[:] = [
-            *header,
-            rule_line(widths, styles, self._rows[0].rule),
-            *(line for row in others for line in row),
+            *layout.header(header, styles),
+            *(line for row in others for line in layout.row(row, styles)),
         ]
         self._settled = len(self.lines)
         return True
@@ -134,7 +134,7 @@ class GrowingFence(Growing):
 
     def update(self, block: Block) -> int:
         renderer = self._renderer
-        styles, width = renderer.styles, renderer.width
+        styles, width = renderer.styles, renderer.wide
         code = code_of(block.tokens[0])
         if code is not self._code:
             self._code, self._settled, self._rows = code, 0, 0

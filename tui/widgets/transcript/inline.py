@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from markdown_it.token import Token
@@ -11,19 +12,25 @@ from tui.sanitize import inert
 from tui.widgets.transcript.line import Run
 from tui.widgets.transcript.styles import Styles
 
+# How the lines of a table's cell are broken: it is the only way to, so that models do it.
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
-def inline_runs(tokens: Sequence[Token], styles: Styles, under: Style | None = None) -> list[Run]:
-    """The text of inline tokens, over the style ``under``; a newline is a run of its own."""
-    writer = _Writer(styles, under or Style.null())
+
+def inline_runs(
+    tokens: Sequence[Token], styles: Styles, under: Style | None = None, *, in_cell: bool = False
+) -> list[Run]:
+    """The text of inline tokens, over the style ``under``; a newline ends a line, and so does ``<br>`` in a cell."""
+    writer = _Writer(styles, under or Style.null(), in_cell=in_cell)
     for token in tokens:
         writer.write(token)
     return writer.runs
 
 
 class _Writer:
-    def __init__(self, styles: Styles, under: Style) -> None:
+    def __init__(self, styles: Styles, under: Style, *, in_cell: bool) -> None:
         self.runs: list[Run] = []
         self._styles = styles
+        self._in_cell = in_cell
         self._spans = {"strong_open": styles.strong, "em_open": styles.emphasis, "s_open": styles.strike}
         self._stack: list[Style] = [under]
         self._links: list[tuple[int, str]] = []
@@ -36,7 +43,9 @@ class _Writer:
                 self._add(token.content, self._stack[-1] + self._styles.inline_code)
             case "link_open":
                 self._stack.append(self._stack[-1] + self._styles.link)
-                self._links.append((len(self.runs), str(token.attrs.get("href", ""))))
+                # An address that is its own words is not said twice.
+                href = "" if token.markup == "linkify" else str(token.attrs.get("href", ""))
+                self._links.append((len(self.runs), href))
             case "link_close":
                 self._close_link()
             case "image":
@@ -46,6 +55,8 @@ class _Writer:
                 self._stack.append(self._stack[-1] + self._spans[kind])
             case _ if token.nesting < 0:
                 self._stack.pop()
+            case "text" if self._in_cell and "<" in token.content:
+                self._add(_BREAK.sub("\n", token.content), self._stack[-1])
             case _:
                 self._add(token.content, self._stack[-1])
 

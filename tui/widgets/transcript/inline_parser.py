@@ -15,10 +15,12 @@ from markdown_it.rules_core.state_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from tui.widgets.transcript.inline_rules import UNCLOSED
+
 # How much of the end stays unsettled, how much must have come before it is tried to settle more, in characters.
 MARGIN = 100
 STEP = 400
-_WAITING = re.compile(r"[`<]|\]\(")
+_WAITING = re.compile(rf"[`<]|\]\(|{UNCLOSED}")
 
 _BRACKET = re.compile(r"[][]")
 

@@ -1,4 +1,4 @@
-"""The transcript's keys for moving about in it. What is done with its content is bound by the screen."""
+"""The transcript's keys: for moving about in it, and for what is done with what the cursor is on."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("select_page_up", "shift+pageup", "select('pageup')", "Select a page upwards"),
     ("select_page_down", "shift+pagedown", "select('pagedown')", "Select a page downwards"),
     ("copy", "c,ctrl+c,super+c", "copy", "Copy what is selected or current"),
+    ("save_code", "s", "ask('code.save')", "Save the code block"),
+    ("open_code", "o", "ask('code.open')", "Open the code block in the editor"),
     ("next_hit", "n", "find(1)", "Next hit"),
     ("previous_hit", "N,shift+n", "find(-1)", "Previous hit"),
     ("leave", "escape", "leave", "Let go"),

@@ -12,7 +12,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.widgets.transcript.base import Entry, Look
-from tui.widgets.transcript.document import Document
+from tui.widgets.transcript.document import Document, Move
 from tui.widgets.transcript.pacing import Pacer
 from tui.widgets.transcript.paint import Highlighter, Overlays, Painter
 from tui.widgets.transcript.styles import Styles
@@ -63,6 +63,8 @@ class LineView(ScrollView):
         """Add an entry; who reads further up stays there."""
         self._document.append(entry)
         self._settle()
+        # Out of view its height is an estimate still.
+        self._work_later()
 
     def follow(self) -> None:
         """Go to the end, and stay there as entries come: the person has just said something."""
@@ -102,8 +104,10 @@ class LineView(ScrollView):
         index = document.index(entry)
         if index is None or document.look is None:
             return
+        end = document.top(index + 1)
         grew = document.measure(index)
         if grew:
+            self._moved([(end, grew)])
             self._settle(repaint=False)
         # Only what has changed is painted; Textual paints everything anyway where this has scrolled.
         top, height = round(self.scroll_y), self.size.height
@@ -195,11 +199,16 @@ class LineView(ScrollView):
 
     def _measure(self, index: int) -> None:
         above = self._document.top(index) < round(self.scroll_y)
+        end = self._document.top(index + 1)
         change = self._document.measure(index)
         if change:
+            self._moved([(end, change)])
             self._set_extent()
             if above and not self.following:
                 self._scroll_now(self.scroll_y + change)
+
+    def _moved(self, moves: Iterable[Move]) -> None:
+        """Whoever remembers lines by their numbers follows them here."""
 
     def _set_extent(self) -> None:
         size = Size(self._text_area_width, self._document.height)
@@ -229,9 +238,7 @@ class LineView(ScrollView):
         end = perf_counter() + SLICE_SECONDS
         if self._highlighter.work(end):
             self.refresh()
-        # A selection is a range of lines: let them be until it is gone.
-        measuring = not self._document.is_exact and self.text_selection is None
-        if measuring:
+        if not self._document.is_exact:
             is_left = self._document.find_heights(end)
             if not is_left or monotonic() - self._heights_at > HEIGHTS_EVERY_SECONDS:
                 self._take_heights()
@@ -247,7 +254,7 @@ class LineView(ScrollView):
         top = round(self.scroll_y)
         index = document.at(top)
         offset = top - document.top(index)
-        document.take_heights()
+        self._moved(document.take_heights())
         self._set_extent()
         if not self.following:
             self._scroll_now(document.top(index) + offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from markdown_it.token import Token
@@ -9,12 +10,11 @@ from rich.style import Style
 
 from tui.sanitize import inert
 from tui.widgets.transcript.code import Code, code_lines, code_of, pad
-from tui.widgets.transcript.flow import flow, runs_from, total
+from tui.widgets.transcript.flow import flow, total
 from tui.widgets.transcript.inline import inline_runs
 from tui.widgets.transcript.line import Line
 from tui.widgets.transcript.styles import Styles
-from tui.widgets.transcript.table import GAP as COLUMN_GAP
-from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, fit, natural_widths, row_lines, rule_line
+from tui.widgets.transcript.table import SAMPLE_ROWS, Cells, Justify, layout_of
 from tui.widgets.transcript.tree import Span, children, inside, last_line
 
 MIN_WIDTH = 8
@@ -28,9 +28,11 @@ class BlockRenderer:
     is. Both depend on nothing that follows, so a list that grows never moves what is there.
     """
 
-    def __init__(self, styles: Styles, width: int) -> None:
+    def __init__(self, styles: Styles, width: int, wide: int = 0) -> None:
+        """Text is ``width`` cells wide at most; code and tables, which no eye has to follow back, may be ``wide``."""
         self.styles = styles
         self.width = max(width, MIN_WIDTH)
+        self.wide = max(wide, self.width)
 
     def render(self, tokens: Sequence[Token]) -> list[Line]:
         """The lines of one or more blocks."""
@@ -54,13 +56,13 @@ class BlockRenderer:
             case "heading_open":
                 lines = self._heading(tokens, span, width)
             case "fence" | "code_block":
-                lines = self._code(token, width)
+                lines = self._code(token, width + self.wide - self.width)
             case "bullet_list_open" | "ordered_list_open":
                 lines = self._list(tokens, span, width, under)
             case "blockquote_open":
                 lines = self._quote(tokens, span, width, under)
             case "table_open":
-                lines = self._table(tokens, span, width)
+                lines = self._table(tokens, span, width + self.wide - self.width)
             case "hr":
                 lines = [_ornament("─" * width, self.styles.rule)]
             case "inline":
@@ -124,21 +126,23 @@ class BlockRenderer:
     def item(
         self, tokens: Sequence[Token], span: Span, number: int | None, width: int, under: Style = _NO_STYLE
     ) -> list[Line]:
-        """The lines of an item; ``number`` is ``None`` in a list of bullets."""
-        mark = "•" if number is None else f"{number}."
-        lead = "- " if number is None else f"{number}. "
-        indent = len(mark) + 1
-        inner = self.blocks(tokens, inside(span), width - indent, under) or [Line.of("", under)]
-        first = inner[0]
-        if number is None and (box := _BOXES.get(first.text[:4])) and not first.before:
-            mark, lead = box, f"- {first.text[:4]}"
-            first.content, first.text = runs_from(first.content, 4), first.text[4:]
+        """The lines of an item; ``number`` is ``None`` in a list of bullets. What is copied has the mark as written."""
+        token, within = tokens[span[0]], inside(span)
+        written = f"{token.info}{token.markup} "
+        mark = "• " if number is None else f"{number}{token.markup} "
+        box = _box(tokens, within)
+        if box:
+            # It stands in the place of a bullet, but a number says something.
+            mark = _BOXES[box[1]] if number is None else mark + _BOXES[box[1]]
+            tokens, within = _without(box, tokens, within)
+        inner = self.blocks(tokens, within, width - len(mark), under) or [Line.of("", under)]
         for index, line in enumerate(inner):
             if index == 0:
-                line.decorate(mark.ljust(indent), self.styles.bullet, lead)
+                line.decorate(mark, self.styles.bullet, written + box)
             else:
                 # What is copied of nested lists and tables keeps its indent; of code in an item nothing is added.
-                line.decorate(" " * indent, under, " " * indent if line.lead or line.table is not None else "")
+                is_indented = line.lead or line.table is not None
+                line.decorate(" " * len(mark), under, " " * len(written) if is_indented else "")
         return inner
 
     # -- tables ----------------------------------------------------------------------------------------------------
@@ -146,29 +150,45 @@ class BlockRenderer:
     def _table(self, tokens: Sequence[Token], span: Span, width: int) -> list[Line]:
         rows = [row for part in children(tokens, *inside(span)) for row in children(tokens, *inside(part))]
         cells = [self.cells(tokens, row, is_header=number == 0) for number, row in enumerate(rows)]
-        justify = alignments(tokens, rows[0])
-        widths = self.columns(cells[: SAMPLE_ROWS + 1], len(justify), width)
-        lines = [*row_lines(cells[0], justify, widths, self.styles), rule_line(widths, self.styles, cells[0].rule)]
-        for row in cells[1:]:
-            lines += row_lines(row, justify, widths, self.styles)
-        return lines
+        layout = layout_of(cells[: SAMPLE_ROWS + 1], alignments(tokens, rows[0]), width)
+        return [
+            *layout.header(cells[0], self.styles),
+            *(line for row in cells[1:] for line in layout.row(row, self.styles)),
+        ]
 
     def cells(self, tokens: Sequence[Token], row: Span, *, is_header: bool = False) -> Cells:
         """A row's cells."""
         under = self.styles.strong if is_header else _NO_STYLE
         source, rule = tokens[row[0]].meta.get("row", ("", ""))
         runs = [
-            inline_runs(tokens[cell[0] + 1].children or [], self.styles, under)
+            inline_runs(tokens[cell[0] + 1].children or [], self.styles, under, in_cell=True)
             for cell in children(tokens, *inside(row))
         ]
         return Cells(runs, source, rule)
 
-    def columns(self, sample: Sequence[Cells], count: int, width: int) -> list[int]:
-        """The widths of a table's columns."""
-        return fit(natural_widths(sample, count), width - COLUMN_GAP * (count - 1))
+
+_BOXES = {" ": "☐ ", "x": "☑ ", "X": "☑ "}
+# GFM wants words after the box; while an answer grows they have not come yet.
+_TASK = re.compile(r"\[[ xX]\](?=\s|$)")
 
 
-_BOXES = {"[ ] ": "☐", "[x] ": "☑", "[X] ": "☑"}
+def _box(tokens: Sequence[Token], item: Span) -> str:
+    """The box that an item's first paragraph begins with, as it is written, and the blank after it; or nothing."""
+    begin, end = item
+    if begin + 1 >= end or tokens[begin].type != "paragraph_open":
+        return ""
+    paragraph = tokens[begin + 1]
+    first = paragraph.children[0] if paragraph.children else None
+    # In code, or with a reference of that name, it is something else.
+    return first.content[:4] if first is not None and first.type == "text" and _TASK.match(paragraph.content) else ""
+
+
+def _without(box: str, tokens: Sequence[Token], item: Span) -> tuple[Sequence[Token], Span]:
+    """The tokens inside of an item, less its box."""
+    part = list(tokens[slice(*item)])
+    first, *others = part[1].children or []
+    part[1] = part[1].copy(children=[first.copy(content=first.content[len(box) :]), *others])
+    return part, (0, len(part))
 
 
 def first_number(token: Token) -> int | None:

@@ -1,4 +1,4 @@
-"""Text selections: what is copied of them, and how keys extend them. Positions are those of Textual: a line of the
+"""Text selections: what clicks select, and how keys extend them. Positions are those of Textual: a line of the
 document, and characters of it as they are shown, decoration counted.
 """
 
@@ -6,83 +6,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Iterable
+from itertools import accumulate
 
 from rich.cells import split_graphemes
 from textual.geometry import Offset
 from textual.selection import Selection
 
-from tui.sanitize import original
-from tui.widgets.transcript.document import Document
-from tui.widgets.transcript.line import Line, TableRow
-
-# A line, and the first character of it that is selected and the one after the last, or ``None`` for its end.
-Spanned = tuple[Line, int, int | None]
-
-
-def copied(document: Document, selection: Selection) -> str:
-    """What a selection means: the original text, with the newlines of its author and no others."""
-    start, end = selection
-    first = start.y if start is not None else 0
-    last = end.y if end is not None else document.height - 1
-    spanned: list[Spanned] = []
-    for y, line in enumerate(document.lines(max(0, first), min(last, document.height - 1)), max(0, first)):
-        span = selection.get_span(y)
-        if line is None or line.is_ornament or span is None:
-            continue
-        left, right = span
-        spanned.append((line, left, None if right == -1 else right))
-    return joined(spanned)
-
-
-def joined(spanned: Iterable[Spanned]) -> str:
-    """The original of what is selected of some lines; ornaments are no text.
-
-    A row of a table that is selected as a whole is its source; of another row, the cells are separated by bars.
-    """
-    pieces: list[str] = []
-    join = ""
-    is_whole = False
-    for table, group in groupby((one for one in spanned if not one[0].is_ornament), lambda one: one[0].table):
-        lines = list(group)
-        if table is None:
-            for line, left, right in lines:
-                pieces += [join, line.copied(left, right)]
-                join = line.join
-            continue
-        # The rule belongs to the header: without all of that it is none.
-        is_whole = _is_whole(table, lines) and (is_whole or not table.is_rule)
-        text = lines[0][0].lead * (lines[0][1] < lines[0][0].start) + table.source if is_whole else _cells(lines)
-        if text:
-            pieces += [join, text]
-            join = lines[-1][0].join
-    return original("".join(pieces))
-
-
-def _is_whole(table: TableRow, lines: Sequence[Spanned]) -> bool:
-    return len(lines) == table.height and all(
-        line.start + begin >= left and (right is None or line.start + end <= right)
-        for line, left, right in lines
-        for begin, end, _ in line.cells
-    )
-
-
-def _cells(lines: Sequence[Spanned]) -> str:
-    """What is selected of a row's cells, each put together again."""
-    if lines[0][0].table is not None and lines[0][0].table.is_rule:
-        return ""
-    cells = [""] * len(lines[0][0].cells)
-    joins = [""] * len(cells)
-    for line, left, right in lines:
-        for column, (begin, end, join) in enumerate(line.cells):
-            first = max(begin, left - line.start)
-            last = end if right is None else min(end, right - line.start)
-            if first < last:
-                cells[column] += joins[column] + line.text[first:last]
-                joins[column] = join if last == end else ""
-    return " | ".join(cell for cell in cells if cell)
-
+from tui.widgets.transcript.document import Document, Move
 
 _WORD = re.compile(r"\w+|\s+|[^\w\s]+")
 
@@ -122,6 +53,15 @@ def block_at(document: Document, y: int) -> Selection | None:
                 last = lines[inked[-1]]
                 return Selection(Offset(0, top + inked[0]), Offset(last.start + len(last.text), top + inked[-1]))
     return None
+
+
+def moved(place: Offset, moves: Iterable[Move]) -> Offset:
+    """Where a place is after lines have moved, one time after the other."""
+    y = place.y
+    for first, change in moves:
+        if y >= first:
+            y += change
+    return Offset(place.x, y)
 
 
 def extended(document: Document, head: Offset, move: str, page: int) -> Offset:

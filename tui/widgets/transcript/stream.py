@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -19,6 +20,7 @@ from markdown_it.token import Token
 
 from tui.sanitize import inert
 from tui.widgets.transcript.inline_parser import InlineParser
+from tui.widgets.transcript.inline_rules import address, backslash
 from tui.widgets.transcript.open_block import OpenChildren, OpenFence, is_sure_paragraph_line
 from tui.widgets.transcript.tree import note_rows
 
@@ -29,26 +31,29 @@ class Block:
 
     Attributes:
         tokens: Markdown-it's.
-        source: The inert text it was parsed from.
+        span: Where it stands in the stream's text, with blank lines around it.
         settled: So many of its first tokens will stay as they are; of a paragraph, of the inline tokens in it.
         serial: Says of two blocks whether one is the other, grown.
     """
 
     tokens: list[Token]
-    source: str = ""
+    span: tuple[int, int] = (0, 0)
     settled: int = 0
     serial: tuple[int, ...] = ()
 
 
 @cache
 def make_parser() -> MarkdownIt:
-    """CommonMark with tables and strikethrough.
+    """CommonMark with tables, strikethrough, addresses that begin with a scheme, and LaTeX.
 
     HTML is off, so that ``List<String>`` outside of code stays readable and no tag disappears. A newline breaks the
     line, because that is what a model means by it.
     """
     options = {"html": False, "breaks": True, "maxNesting": 20}
-    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser.inline.ruler.after("text", "address", address)
+    parser.inline.ruler.at("escape", backslash)
+    return parser
 
 
 class MarkdownStream:
@@ -87,6 +92,10 @@ class MarkdownStream:
         self._close(len(self._source))
         self.open = []
 
+    def written(self, first: Block, last: Block) -> str:
+        """How blocks were written, from the first one to the last one: inert text."""
+        return self._source[first.span[0] : last.span[1]].strip("\n")
+
     def _add(self, text: str) -> None:
         # A carriage return means another thing when a newline follows, which may be in the next piece.
         text = self._held + text
@@ -98,7 +107,7 @@ class MarkdownStream:
     def _in_fence(self, at: int) -> bool:
         if self._fence is None or not self._fence.grow(self._source, at):
             return False
-        self.open = [Block([self._fence.token()], "", 0, self._serial())]
+        self.open = [Block([self._fence.token()], self._open_span, 0, self._serial())]
         return True
 
     def _in_paragraph(self, at: int) -> bool:
@@ -116,7 +125,11 @@ class MarkdownStream:
 
     def _paragraph(self, tokens: list[Token]) -> Block:
         tokens[1].children, settled = self._inline.parse(tokens[1].content, self._tail_env())
-        return Block(tokens, "", settled, (*self._serial(), self._inline.resets))
+        return Block(tokens, self._open_span, settled, (*self._serial(), self._inline.resets))
+
+    @property
+    def _open_span(self) -> tuple[int, int]:
+        return self._begin, len(self._source)
 
     # -- blocks ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +173,13 @@ class MarkdownStream:
                 self._tail_at += _offset_of_line(tail, line) - len(head)
                 assert self._children is not None
                 settled = self._children.settled
-        self.open = [Block(tokens, "", settled, self._serial()), *(Block(tokens) for tokens in groups[1:])]
+        if len(groups) == 1:
+            self.open = [Block(tokens, self._open_span, settled, self._serial())]
+            return
+        at = self._tail_at - len(head)
+        ends = [at + _offset_of_line(tail, _end_line(tokens)) for tokens in groups]
+        self.open = [Block(tokens, (self._begin, ends[0]), settled, self._serial())]
+        self.open += [Block(*one) for one in zip(groups[1:], pairwise(ends), strict=True)]
 
     def _settle(self, tokens: list[Token], lines: int) -> int:
         """Settle what is complete of a list or a table; returns the line of the tail that the rest begins at, or 0."""
@@ -213,7 +232,7 @@ class MarkdownStream:
             upto = ends[_end_line(tokens) - 1]
             first = number == 0
             begin = self._begin if first else self._tail_at - len(head) + before
-            source = self._source[begin : self._tail_at - len(head) + upto].strip("\n")
+            span = begin, self._tail_at - len(head) + upto
             before = upto
             settled, mark = 0, serial if first else ()
             if tokens[0].type == "paragraph_open":
@@ -226,7 +245,7 @@ class MarkdownStream:
                 whole, settled = self._children.whole(tokens)
             elif first and self._fence is not None and tokens[0].type == "fence":
                 whole = [self._fence.closed(tokens[0])]
-            self.closed.append(Block(whole, source, settled, mark))
+            self.closed.append(Block(whole, span, settled, mark))
 
     def _block_groups(self, text: str, env: dict[str, Any]) -> list[list[Token]]:
         """The top-level blocks of a text, without what is inline in them."""

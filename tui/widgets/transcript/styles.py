@@ -27,6 +27,7 @@ class Styles:
     link: Style
     url: Style
     bullet: Style
+    column: Style
     quote: Style
     quote_bar: Style
     code: Style
@@ -84,6 +85,7 @@ class Styles:
             link=fg(colors["secondary"]) + Style(underline=True),
             url=fg(text, part=0.55),
             bullet=fg(colors["primary"]),
+            column=fg(text, part=0.55),
             quote=fg(text, part=0.75, italic=True),
             quote_bar=fg(colors["primary"], part=0.6),
             code=fg(text, panel, 0.95) + bg(panel),

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len, set_cell_size
+
 from tui.widgets.transcript.flow import flow, total
 from tui.widgets.transcript.line import Line, Piece, Run, TableRow
 from tui.widgets.transcript.styles import Styles
 
 GAP = 3
-MIN_COLUMN = 4
+# Narrower ones cut most words in two; a column that needs less has what it needs.
+MIN_COLUMN = 6
 # The columns' widths come from the header and so many rows: a long table that grows is not laid out again and again.
 SAMPLE_ROWS = 100
 
@@ -27,44 +30,129 @@ class Cells:
     rule: str = ""
 
 
-def natural_widths(rows: Sequence[Cells], columns: int) -> list[int]:
-    """The cells that each column needs so that nothing of these rows is wrapped."""
-    return [max((_widest(row.runs[i]) for row in rows if i < len(row.runs)), default=0) for i in range(columns)]
-
-
 def _widest(runs: Sequence[Run]) -> int:
     if not any("\n" in text for text, _ in runs):
         return total(runs)
     return max(total([(line, runs[0][1])]) for line in "".join(text for text, _ in runs).split("\n"))
 
 
-def row_lines(cells: Cells, justify: Sequence[Justify], widths: Sequence[int], styles: Styles) -> list[Line]:
-    """The lines of a row; cells that do not fit are wrapped."""
-    columns = [flow(cells.runs[i], width) if i < len(cells.runs) else [] for i, width in enumerate(widths)]
-    lines: list[Line] = []
-    table = TableRow(cells.source, max(1, *map(len, columns)))
-    for number in range(table.height):
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Columns beside each other; cells that do not fit are wrapped."""
+
+    justify: Sequence[Justify]
+    widths: Sequence[int]
+
+    def header(self, cells: Cells, styles: Styles) -> list[Line]:
+        """The lines of the header, and the one under it."""
+        rule = "─┼─".join("─" * width for width in self.widths)
+        return [*self.row(cells, styles), _rule_line(rule, cells.rule, styles)]
+
+    def row(self, cells: Cells, styles: Styles) -> list[Line]:
+        """The lines of a row."""
+        columns = [flow(cells.runs[i], width) if i < len(cells.runs) else [] for i, width in enumerate(self.widths)]
+        lines: list[Line] = []
+        table = TableRow(cells.source, max(1, *map(len, columns)))
+        for number in range(table.height):
+            runs: list[Run] = []
+            pieces: list[Piece] = []
+            for i, column in enumerate(columns):
+                if i:
+                    runs.append((" │ ", styles.rule))
+                part = column[number] if number < len(column) else Line([], "")
+                before, after = _justified(part.content, self.justify[i], self.widths[i], styles)
+                runs += before
+                begin = sum(len(text) for text, _ in runs)
+                pieces.append((begin, begin + len(part.text), part.join))
+                runs += [*part.content, *after]
+            line = _line(runs)
+            line.table, line.cells = table, tuple(pieces)
+            lines.append(line)
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One cell below the other, each behind the name of its column, where columns would be too narrow to be read.
+
+    Attributes:
+        names: What stands before a cell: its column's header, as far as there is room for it; all equally wide.
+        width: Cells for a name and what stands behind it.
+    """
+
+    names: Sequence[str]
+    width: int
+
+    @classmethod
+    def of(cls, header: Cells, width: int) -> Records:
+        """Records with the names of a header."""
+        names = [" ".join("".join(text for text, _ in runs).split()) for runs in header.runs]
+        room = min(max(map(cell_len, names)), max(2, width // 3))
+        short = [name if cell_len(name) <= room else set_cell_size(name, room - 1).rstrip() + "…" for name in names]
+        return cls([set_cell_size(f"{name}: ", room + 2) for name in short], width)
+
+    def header(self, cells: Cells, styles: Styles) -> list[Line]:
+        """All names, and a line under them."""
         runs: list[Run] = []
-        pieces: list[Piece] = []
-        for i, column in enumerate(columns):
-            if i:
-                runs.append((" │ ", styles.rule))
-            part = column[number] if number < len(column) else Line([], "")
-            before, after = _justified(part.content, justify[i], widths[i], styles)
-            runs += before
-            begin = sum(len(text) for text, _ in runs)
-            pieces.append((begin, begin + len(part.text), part.join))
-            runs += [*part.content, *after]
-        line = _line(runs)
-        line.table, line.cells = table, tuple(pieces)
-        lines.append(line)
-    return lines
+        pieces: list[tuple[int, int]] = []
+        at = 0
+        for i, cell in enumerate(cells.runs):
+            runs += [(" │ ", styles.rule)] * bool(i)
+            at += len(" │ ") * bool(i)
+            runs += cell
+            length = sum(len(text) for text, _ in cell)
+            pieces.append((at, at + length))
+            at += length
+        lines = flow([(text.replace("\n", " "), style) for text, style in runs], self.width)
+        table = TableRow(cells.source, len(lines))
+        at = 0
+        for line in lines:
+            end = at + len(line.text)
+            line.table = table
+            line.cells = tuple(_within(piece, at, end, line.join) for piece in pieces)
+            at = end + len(line.join)
+        lines[-1].join = "\n"
+        return [*lines, _rule_line("─" * self.width, cells.rule, styles)]
+
+    def row(self, cells: Cells, styles: Styles) -> list[Line]:
+        """An empty line, and those of a row."""
+        lines: list[Line] = []
+        nothing: Piece = (0, 0, "")
+        label = cell_len(self.names[0])
+        room = max(2, self.width - label)
+        for i, name in enumerate(self.names):
+            for number, line in enumerate(flow(cells.runs[i] if i < len(cells.runs) else [], room)):
+                line.decorate(name if number == 0 else " " * label, styles.column)
+                line.cells = tuple(
+                    (0, len(line.text), line.join) if i == column else nothing for column in range(len(self.names))
+                )
+                line.join = "\n"
+                lines.append(line)
+        table = TableRow(cells.source, len(lines))
+        for line in lines:
+            line.table = table
+        return [Line([], "", is_ornament=True), *lines]
 
 
-def rule_line(widths: Sequence[int], styles: Styles, source: str) -> Line:
-    """The line under the header."""
-    line = Line.of("─┼─".join("─" * width for width in widths), styles.rule)
-    line.table, line.cells = TableRow(source, is_rule=True), ((0, len(line.text), ""),)
+def layout_of(sample: Sequence[Cells], justify: Sequence[Justify], width: int) -> Grid | Records:
+    """How a table is laid out whose first rows, and before them its header, are known."""
+    natural = [
+        max((_widest(row.runs[i]) for row in sample if i < len(row.runs)), default=0) for i in range(len(justify))
+    ]
+    room = width - GAP * (len(justify) - 1)
+    widths = fit(natural, room)
+    return Grid(justify, widths) if sum(widths) <= room else Records.of(sample[0], width)
+
+
+def _within(piece: tuple[int, int], begin: int, end: int, join: str) -> Piece:
+    """What a line from ``begin`` to ``end`` has of a piece of a longer text."""
+    first, last = max(piece[0], begin), min(piece[1], end)
+    return (first - begin, last - begin, join) if first < last else (0, 0, "")
+
+
+def _rule_line(text: str, source: str, styles: Styles) -> Line:
+    line = Line.of(text, styles.rule)
+    line.table, line.cells = TableRow(source, is_rule=True), ((0, len(text), ""),)
     return line
 
 
@@ -84,7 +172,7 @@ def _line(runs: list[Run]) -> Line:
 
 
 def fit(natural: Sequence[int], room: int) -> list[int]:
-    """Column widths that sum up to ``room`` at most, as long as each column can have :data:`MIN_COLUMN`.
+    """Column widths that sum up to ``room`` at most, as long as each column can have :data:`MIN_COLUMN`; else to more.
 
     Narrow columns keep what they need; the wide ones share the rest.
     """

@@ -9,17 +9,19 @@ from typing import ClassVar
 from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset
 from textual.message import Message
 from textual.selection import Selection
 
 from tui.widgets.transcript.base import Entry
+from tui.widgets.transcript.copying import copied
 from tui.widgets.transcript.cursor import Current, Cursor, Kind
-from tui.widgets.transcript.find import Found, Search
+from tui.widgets.transcript.document import Move
+from tui.widgets.transcript.find import Found, Search, hits_in, pattern_of
 from tui.widgets.transcript.keys import NAVIGATION
 from tui.widgets.transcript.line_view import SLICE_SECONDS, LineView
 from tui.widgets.transcript.paint import Overlays
-from tui.widgets.transcript.selecting import block_at, copied, extended, word_at
+from tui.widgets.transcript.reach import Reach, follow_moves
+from tui.widgets.transcript.selecting import block_at, word_at
 
 NOTHING = Found(0, 0, True)
 
@@ -55,6 +57,13 @@ class Transcript(LineView, can_focus=True):
             super().__init__()
             self.found = found
 
+    class Asked(Message):
+        """A command about what the cursor is on: one of :data:`tui.commands.COMMANDS`, by its id."""
+
+        def __init__(self, command: str) -> None:
+            super().__init__()
+            self.command = command
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, action, label, id=f"transcript.{name}", show=False) for name, key, action, label in NAVIGATION
     ]
@@ -63,7 +72,7 @@ class Transcript(LineView, can_focus=True):
         super().__init__(id=id)
         self._cursor = Cursor(self._document)
         self._search: Search | None = None
-        self._anchor = self._head = Offset(0, 0)
+        self._reach = Reach(self._document)
 
     def show(self, entries: Iterable[Entry]) -> None:
         """Show other entries, from their end."""
@@ -72,7 +81,7 @@ class Transcript(LineView, can_focus=True):
         super().show(entries)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry and go to the end: something was just said."""
+        """Add an entry; who reads further up stays there. It is searched too."""
         super().append(entry)
         if self._search is not None:
             self._search.changed(len(self._document.entries) - 1)
@@ -163,7 +172,7 @@ class Transcript(LineView, can_focus=True):
         if self.text_selection is not None:
             self.screen.clear_selection()
         elif self._search is not None:
-            self.find("")
+            self.post_message(self.FoundChanged(self.find("")))
         elif self.current is not None:
             self.clear_cursor()
         else:
@@ -183,24 +192,20 @@ class Transcript(LineView, can_focus=True):
         """Extend the selection by a movement."""
         if self._document.look is None or not self._document.entries:
             return
-        self._find_ends()
-        self._head = extended(self._document, self._head, move, max(1, self.size.height - 2))
-        self.screen.selections = {self: Selection.from_offsets(self._anchor, self._head)}
-        self._reveal(self._head.y, self._head.y + 1)
+        page = max(1, self.size.height - 2)
+        self._reach.begin(self.text_selection, self.current, round(self.scroll_y))
+        while self._document.is_estimate(index := self._document.at(self._reach.after(move, page).y)):
+            # Known before it is counted in, or what is there would be another line a moment later.
+            self._measure(index)
+        selection, y = self._reach.extend(move, page)
+        self.screen.selections = {self: selection}
+        self._reveal(y, y + 1)
 
-    def _find_ends(self) -> None:
-        selection = self.text_selection
-        if selection is None:
-            current, y = self.current, round(self.scroll_y)
-            if current is not None:
-                y = self._document.top(current.entry) + current.first
-            while y < self._document.height - 1 and ((line := self._document.line(y)) is None or line.is_ornament):
-                y += 1
-            line = self._document.line(y)
-            self._anchor = self._head = Offset(line.start if line is not None else 0, y)
-        elif selection != Selection.from_offsets(self._anchor, self._head):
-            self._anchor = selection.start or Offset(0, 0)
-            self._head = selection.end or Offset(0, self._document.height - 1)
+    def _moved(self, moves: Iterable[Move]) -> None:
+        """Keep a selection on its text."""
+        if moves := list(moves):
+            self._reach.moved(moves)
+            follow_moves(self, moves)
 
     def action_copy(self) -> None:
         """Ask for a copy of what is selected, or else of what the cursor is on."""
@@ -209,6 +214,10 @@ class Transcript(LineView, can_focus=True):
             raise SkipAction
         if text:
             self.post_message(self.Copy(text))
+
+    def action_ask(self, command: str) -> None:
+        """Leave to the screen what is more than reading."""
+        self.post_message(self.Asked(command))
 
     def on_click(self, event: events.Click) -> None:
         """The arrows beside a message's variants; two clicks select a word, three a block."""
@@ -231,19 +240,35 @@ class Transcript(LineView, can_focus=True):
         return self._search.found if self._search is not None else NOTHING
 
     def find(self, words: str) -> Found:
-        """Search all entries for words, from what is in view on; no words end a search.
+        """Search all entries for words, from the cursor on or else from what is in view; no words end a search.
 
         It goes on in slices: :class:`FoundChanged` comes while it does. Upper-case letters make it respect case.
         """
         self._search = None
         if words.strip() and self._document.look is not None and self._document.entries:
-            self._search = Search(self._document, words.strip(), self._document.at(round(self.scroll_y)))
+            current = self.current
+            near = current.entry if current is not None else self._document.at(round(self.scroll_y))
+            self._search = Search(self._document, words.strip(), near)
             self._search.work(perf_counter() + SLICE_SECONDS)
             if self._search.current is not None:
                 self._show_hit()
             self._work_later()
         self.refresh()
         return self.found
+
+    def rarest(self, candidates: Iterable[str]) -> str:
+        """Which words are in what the cursor is on, but the least often; the first ones of several, or ``""``."""
+        current = self.current
+        if current is None:
+            return ""
+        lines = self._document.lines_of(current.entry)
+        counts = {words: len(hits_in(lines, pattern_of(words))) for words in candidates if words}
+        return min((words for words, count in counts.items() if count), key=counts.__getitem__, default="")
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a search goes on, or has found all it could."""
+        return self._search is not None
 
     def find_next(self, direction: int = 1) -> Found:
         """Show the next (1) or previous (-1) hit, and round the end."""
