@@ -70,6 +70,7 @@ def add_rpc_servers(endpoints: Iterable[str]) -> None:
         if not registered:
             raise DeviceError(f"The RPC server {endpoint} has no devices: start `localqwen worker` there again.")
         _function("ggml_backend_register", None, 1)(registered)
+        native.rpc_servers.append(endpoint)
 
 
 def check_rpc_server(endpoint: str, timeout: float = ANSWER_SECONDS) -> None:
