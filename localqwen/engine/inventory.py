@@ -11,6 +11,7 @@ import llama_cpp
 from localqwen.engine import bandwidth, registry
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.drivers import driver_version
+from localqwen.engine.lost_cards import lost_cards
 from localqwen.engine.machine import UNKNOWN, Device, Speed
 from localqwen.engine.notebook import Notebook
 from localqwen.errors import InvalidRequestError
@@ -42,13 +43,15 @@ class Limit:
 class Inventory:
     """``devices`` that can take layers, in llama.cpp's order, and the CPU.
 
-    ``handles`` are ggml's of the devices, and ``unlimited`` what is free on them whatever the user's limits.
+    ``handles`` are ggml's of the devices, and ``unlimited`` what is free on them whatever the user's limits. ``lost``
+    are sentences about cards that cannot be used.
     """
 
     devices: tuple[Device, ...]
     cpu: Device
     handles: tuple[registry.Handle, ...]
     unlimited: tuple[int, ...]
+    lost: tuple[str, ...] = ()
 
 
 def take_inventory(
@@ -84,7 +87,8 @@ def take_inventory(
     free = free if limit is None else min(free, limit)
     speed = _speed(notebook, host, threads)
     cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
-    return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
+    lost = tuple(lost_cards(notebook, found))
+    return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited), lost)
 
 
 def _rest(handle: registry.Handle) -> int:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 
@@ -22,6 +23,8 @@ from localqwen.engine import last_words
 # Looking a symbol up through libllama also finds it in the ggml libraries that libllama itself uses. Opening those by
 # file name would not do: a wheel holds copies where the build had links, and a copy has its own registry and callbacks.
 LIBLLAMA: ctypes.CDLL = llama._lib
+FOLDER = Path(__file__).resolve().parents[2]  # of install.py
+REINSTALL = f"run `python3 install.py --rebuild` in {FOLDER}, which builds llama.cpp anew"
 WARN, ERROR, CONTINUED = 3, 4, 5
 GPU_DEVICE_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU; llama_supports_gpu_offload() also counts RPC
 RECENT_LINES = 40

@@ -187,9 +187,7 @@ def _rpc(name: str, result: Any, arguments: list[Any]) -> Callable[..., Any]:
         registry, name.encode()
     )
     if not address:
-        raise DeviceError(
-            "This build of llama.cpp has no RPC backend: run install.py again, which builds it with -DGGML_RPC=ON."
-        )
+        raise DeviceError(f"This build of llama.cpp has no RPC backend: {native.REINSTALL}, with -DGGML_RPC=ON.")
     return ctypes.CFUNCTYPE(result, *arguments)(address)
 
 
