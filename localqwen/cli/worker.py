@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from localqwen.device_options import is_loopback, split_endpoint
 from localqwen.errors import InvalidRequestError, LocalqwenError
 
 LOUD = """\
@@ -30,12 +31,14 @@ def command(listen: str, devices: str | None, threads: int | None, *, insecure: 
     Both need the same version of localqwen. From another machine, with this one's worker on its loopback address:
     ssh -L 50052:127.0.0.1:50052 THIS_MACHINE
     """
-    from localqwen.cli.engine_options import parse_limits
+    try:
+        host, port = split_endpoint(listen)
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from None
+    from localqwen.cli.engine_options import device_limits
     from localqwen.engine import lending, registry
     from localqwen.engine.devices import physical_cores
-    from localqwen.server.guard import is_loopback
 
-    host, port = registry.split_endpoint(listen)
     if not is_loopback(host) and not insecure:
         raise click.UsageError(
             f"--listen {listen} lets other machines in, and the protocol has no password: listen on 127.0.0.1 and use "
@@ -43,7 +46,7 @@ def command(listen: str, devices: str | None, threads: int | None, *, insecure: 
         )
     _check_free(host, port)
     try:
-        lent = lending.chosen(registry.handles(), parse_limits(devices) if devices else None)
+        lent = lending.chosen(registry.handles(), device_limits(devices) if devices else None)
     except (registry.DeviceError, InvalidRequestError) as error:
         raise click.UsageError(str(error)) from None
     for one in lent:

@@ -67,7 +67,7 @@ def take_inventory(
     """
     found = registry.handles()
     host = next(handle for handle in found if handle.kind == "cpu")
-    handles = _chosen(_usable(found), limits)
+    handles = _chosen(usable(found), limits)
     most = {limit.name.lower(): limit.most for limit in limits or ()}
     threads = threads or physical_cores()
     devices, unlimited = [], []
@@ -109,7 +109,7 @@ def identity(handle: registry.Handle) -> str:
     return " | ".join((handle.backend, handle.name, handle.description, driver, llama_cpp.__version__))
 
 
-def _usable(handles: Sequence[registry.Handle]) -> list[registry.Handle]:
+def usable(handles: Sequence[registry.Handle]) -> list[registry.Handle]:
     """Those that llama.cpp would use, in its order: servers, then cards, and an integrated GPU only without a card.
 
     A card that two backends see is the first one's, and integrated GPUs are those of one backend.

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from localqwen import device_options
 from localqwen.engine import native
-from localqwen.errors import LocalqwenError
+from localqwen.errors import InvalidRequestError, LocalqwenError
 from localqwen.plan import DeviceKind
 
 _KINDS: tuple[DeviceKind, ...] = ("cpu", "gpu", "igpu", "accel")  # enum ggml_backend_dev_type
@@ -150,10 +151,10 @@ def serve_rpc(endpoint: str, threads: int, devices: Iterable[Handle]) -> None:
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
     """Host and port. Raises :class:`DeviceError`."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise DeviceError(f"{endpoint} is no address of an RPC server: write it as HOST:PORT, as 127.0.0.1:50052.")
-    return host, int(port)
+    try:
+        return device_options.split_endpoint(endpoint)
+    except InvalidRequestError as error:
+        raise DeviceError(str(error)) from error
 
 
 def _address(endpoint: str) -> tuple[str, int]:

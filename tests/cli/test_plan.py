@@ -38,6 +38,29 @@ def test_the_whole_window() -> None:
 
 
 @pytest.mark.usefixtures("demo_home")
+@pytest.mark.parametrize("command", [["plan", "demo"], ["serve", "demo"], ["devices"]])
+@pytest.mark.parametrize(
+    "options", [["--tensor-split", "a,b"], ["--devices", "X:much"], ["--rpc", "nowhere"], ["--rpc", "127.0.0.1:1,,"]]
+)
+def test_what_cannot_be_read_is_wrong_usage(command: list[str], options: list[str]) -> None:
+    if command == ["devices"] and options[0] != "--rpc":
+        options = ["--rpc", "a:b"]
+    result = CliRunner().invoke(cli, [*command, *options])
+    assert result.exit_code == 2
+    assert f"'{options[0]}'" in result.output
+
+
+def test_a_server_that_others_reach_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localqwen.engine.registry.add_rpc_servers", lambda _: None)
+    warned = CliRunner().invoke(cli, ["devices", "--json", "--rpc", "127.0.0.1:50052,10.1.2.3:50052"])
+    assert warned.stderr.count("WARNING") == 1
+    assert "10.1.2.3:50052 goes through the network with no password" in warned.stderr
+    assert "ssh -N -L" in warned.stderr
+    assert json.loads(warned.stdout)
+    assert "WARNING" not in CliRunner().invoke(cli, ["devices", "--rpc", "[::1]:50052,localhost:50052"]).stderr
+
+
+@pytest.mark.usefixtures("demo_home")
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -104,6 +104,8 @@ def test_a_worker_tells_what_is_free_there_and_lends_a_part(demo_gguf: Path, tmp
         assert "CPU (0.4 GiB free)" in (tmp_path / "part.log").read_text()
         with served(demo_gguf, tmp_path / "serve.log", "--rpc", endpoint, "--gpu-layers", "20", "--ctx", "1024") as url:
             told = httpx.get(f"{url}/localqwen/plan").json()
+            remote, *_ = httpx.get(f"{url}/localqwen/devices").json()["devices"]
+    assert (remote["name"], remote["kind"]) == ("RPC0", "rpc")
     (share, _) = told["plan"]["shares"]
     assert share["free"] <= part["total"]
     assert share["weights"] < told["taken"]["RPC0"] <= part["total"]
