@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.running import DEADLINE
-from tests.server.workers import LOCALQWEN, worker
+from tests.server.workers import LOCALQWEN, call_fast, python, worker
 
 LENT = ("--devices", "CPU:1")  # it says that a GiB is free, whatever else goes on here
 OPTIONS = ("--ctx", "4096", "--devices", "RPC0", "--kv-type", "f16", "--ubatch", "128")
@@ -44,19 +43,6 @@ registry.serve_rpc = limited
 main()
 """
 
-# The worker is taken for a fast one, so that the plan wants all layers there.
-FAST = """
-import json, sys
-from localqwen import paths
-from localqwen.engine import inventory, registry
-from localqwen.engine.machine import Speed
-from localqwen.engine.notebook import Notebook
-
-registry.add_rpc_servers([sys.argv[1]])
-(handle,) = [one for one in registry.handles() if one.kind == "rpc"]
-inventory.note_speed(Notebook(paths.planner_path()), handle, None, Speed(1e13, 1e15, 1e10, 1e-6))
-"""
-
 LOAD = """
 import json, sys
 from pathlib import Path
@@ -84,21 +70,13 @@ print(json.dumps(counts))
 """
 
 
-def python(program: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_what_cannot_be_allocated_there_comes_back_here_and_is_remembered(
     demo_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited = [sys.executable, "-c", LIMITED]
     monkeypatch.setenv("MOST", str(1 << 40))
     with worker(tmp_path / "roomy.log", *LENT, program=limited) as (endpoint, _):
-        python(FAST, endpoint)
+        call_fast(endpoint)
         command = [*LOCALQWEN, "plan", str(demo_gguf), "--json", "--rpc", endpoint, *OPTIONS]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     share = json.loads(done.stdout)["shares"][0]

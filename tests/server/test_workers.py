@@ -17,7 +17,7 @@ import pytest
 from localqwen.engine import registry
 from tests.fixtures.hollow import QWEN2_72B, write_hollow
 from tests.server.running import DEADLINE, wait_until
-from tests.server.workers import LOCALQWEN, free_port, worker
+from tests.server.workers import LOCALQWEN, call_fast, free_port, worker
 
 
 @pytest.fixture
@@ -146,6 +146,7 @@ def test_a_72b_model_on_three_is_counted_by_llama_cpp(tmp_path: Path) -> None:
     path = write_hollow(tmp_path / "Qwen2-72B.gguf", QWEN2_72B)
     with ExitStack() as stack:
         found = [stack.enter_context(worker(tmp_path / f"w{i}.log"))[0] for i in range(3)]
+        call_fast(*found)
         options = ("--rpc", ",".join(found), "--devices", "RPC0:12,RPC1:16,RPC2:14.5", "--ctx", "8192")
         command = [*LOCALQWEN, "plan", str(path), "--json", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.server.running import wait_until
+from tests.server.running import DEADLINE, wait_until
 
 LOCALQWEN = [sys.executable, "-m", "localqwen"]
 
@@ -42,3 +42,31 @@ def worker(
     finally:
         process.kill()
         process.wait()
+
+
+FAST = """
+import sys
+from localqwen import paths
+from localqwen.engine import inventory, registry
+from localqwen.engine.machine import Speed
+from localqwen.engine.notebook import Notebook
+
+registry.add_rpc_servers(sys.argv[1:])
+for handle in registry.handles():
+    if handle.kind == "rpc":
+        inventory.note_speed(Notebook(paths.planner_path()), handle, None, Speed(1e13, 1e15, 1e10, 1e-6))
+"""
+
+
+def call_fast(*endpoints: str) -> None:
+    """Have the planner take workers for fast machines, so that it wants all layers there; here they are this one."""
+    python(FAST, *endpoints)
+
+
+def python(program: str, *arguments: str) -> str:
+    """What a program prints, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
