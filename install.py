@@ -4,6 +4,7 @@
     python3 install.py             environment and llama.cpp
     python3 install.py --demo      the same, then the demo model and the chat
     python3 install.py --test      the same with the development tools, then linters, types and tests
+    python3 install.py --rebuild   the same, building llama.cpp anew even where a build is kept
 
 Standard library only. Running it again takes a second when nothing changed. The llama.cpp build is kept in the
 user's cache, apart from pip's own: pip would hand out a wheel that was built with other options.
@@ -73,9 +74,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Install localqwen into .venv, building llama.cpp for this machine.")
     parser.add_argument("--demo", action="store_true", help="then make the demo model and open the chat")
     parser.add_argument("--test", action="store_true", help="then run linters, type checker and the test suite")
+    parser.add_argument("--rebuild", action="store_true", help="build llama.cpp anew, as after a driver or compiler")
     args = parser.parse_args()
     try:
-        install(development=args.test, demo=args.demo or args.test)
+        install(development=args.test, demo=args.demo or args.test, rebuild=args.rebuild)
         if args.test:
             return run_checks()
         link_into_path()
@@ -90,8 +92,11 @@ def main() -> int:
     return 0
 
 
-def install(*, development: bool, demo: bool) -> None:
-    """Bring ``.venv`` to the state that ``pyproject.toml`` and the wanted extras describe."""
+def install(*, development: bool, demo: bool, rebuild: bool = False) -> None:
+    """Bring ``.venv`` to the state that ``pyproject.toml`` and the wanted extras describe.
+
+    ``rebuild`` builds llama.cpp even where a build like it is kept, which may be broken.
+    """
     check_machine()
     version = llama_version()
     options = {"CMAKE_ARGS": llama_cmake_args(), "CXXFLAGS": llama_cxx_flags()}
@@ -100,11 +105,14 @@ def install(*, development: bool, demo: bool) -> None:
     if installed.get("key") == state["key"]:
         # What an earlier run installed beyond this one's needs stays.
         state |= {extra: bool(state[extra] or installed.get(extra)) for extra in ("development", "demo")}
-        if installed == state:
+        if installed == state and not rebuild:
             print("Environment: up to date.")
             return
     make_environment()
-    wheel = llama_wheel(version, options)
+    wheel = llama_wheel(version, options, rebuild=rebuild)
+    if rebuild or installed.get("key") not in {None, state["key"]}:
+        # Of the same version, which pip would take for the same.
+        pip_install("Replacing llama.cpp", ["--force-reinstall", "--no-deps", str(wheel)])
     extras = "[dev]" if state["development"] else ""
     pip_install("Installing localqwen and its libraries", [str(wheel), "--editable", f"{ROOT}{extras}"])
     if state["demo"]:
@@ -207,14 +215,14 @@ def make_environment() -> None:
         )
 
 
-def llama_wheel(version: str, options: dict[str, str]) -> Path:
+def llama_wheel(version: str, options: dict[str, str], *, rebuild: bool = False) -> Path:
     """The llama-cpp-python wheel for this machine, built on the first call and kept in the user's cache.
 
-    ``options`` are the environment variables of the build, CMAKE_ARGS and CXXFLAGS.
+    ``options`` are the environment variables of the build, CMAKE_ARGS and CXXFLAGS; ``rebuild`` takes no kept one.
     """
     folder = cache_dir() / "wheels" / wheel_key(version, options)
     found = sorted(folder.glob("llama_cpp_python-*.whl"))
-    if found:
+    if found and not rebuild:
         print(f"llama.cpp: using the build in {folder}")
         return found[0]
     flags = " ".join(filter(None, options.values()))

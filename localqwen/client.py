@@ -35,7 +35,7 @@ TIMEOUT = httpx.Timeout(connect=10, read=None, write=60, pool=None)
 MODEL_DEFAULTS = SamplingParams()
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ERROR_BYTES = 65536
-TOKENIZE, MEMORY = "/localqwen/tokenize", "/localqwen/memory"
+TOKENIZE, MEMORY, DEVICES = "/localqwen/tokenize", "/localqwen/memory", "/localqwen/devices"
 EXTRA_SECONDS = 10.0  # for what is only nice to know
 
 
@@ -151,6 +151,11 @@ class Client:
             return tuple(DeviceMemory.from_json(device) for device in answer.get("devices", ()))
         except (LookupError, TypeError):
             return ()
+
+    async def devices(self) -> list[dict[str, Any]]:
+        """What models can go to on the server's machine, as `localqwen devices --json`; nothing if not told."""
+        devices = (await self._extra("GET", DEVICES, None)).get("devices")
+        return [device for device in devices if isinstance(device, dict)] if isinstance(devices, list) else []
 
     async def attach(self) -> AsyncGenerator[LoadEvent, None]:
         """Follow our own server while it loads its model, and keep it alive while the generator is open.

@@ -121,8 +121,9 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Runs of pip are only written down here; what they do, CI's clean clone shows."""
     done: list[str] = []
     monkeypatch.setattr(install, "STAMP", tmp_path / "stamp.json")
+    monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
     monkeypatch.setattr(install, "make_environment", lambda: None)
-    monkeypatch.setattr(install, "llama_wheel", lambda version, options: tmp_path / "llama.whl")
+    monkeypatch.setattr(install, "llama_wheel", lambda version, options, rebuild: tmp_path / "llama.whl")
     monkeypatch.setattr(install, "pip_install", lambda label, arguments: done.append(" ".join(arguments)))
     return done
 
@@ -146,4 +147,31 @@ def test_other_build_options_install_again(steps: list[str], monkeypatch: pytest
     install.install(development=False, demo=False)
     monkeypatch.setenv("CMAKE_ARGS", "-DGGML_NATIVE=OFF")
     install.install(development=False, demo=False)
-    assert len(steps) == 2
+    assert len(steps) == 3
+    assert steps[1].startswith("--force-reinstall --no-deps "), "pip takes a wheel of the same version for the same"
+
+
+def test_a_rebuild_replaces_what_is_up_to_date(steps: list[str]) -> None:
+    install.install(development=False, demo=False)
+    install.install(development=False, demo=False, rebuild=True)
+    assert steps[1].startswith("--force-reinstall --no-deps ")
+
+
+def test_a_rebuild_takes_no_kept_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = {"CMAKE_ARGS": "-DGGML_RPC=ON", "CXXFLAGS": ""}
+    folder = tmp_path / "localqwen" / "wheels" / install.wheel_key("0.3.36", options)
+    folder.mkdir(parents=True)
+    kept = folder / "llama_cpp_python-0.3.36-kept.whl"
+    kept.touch()
+
+    def build(_label: str, command: list[str | Path], *_: object, **_options: object) -> None:
+        fresh = Path(command[command.index("--wheel-dir") + 1])
+        fresh.mkdir()
+        (fresh / "llama_cpp_python-0.3.36-fresh.whl").touch()
+
+    monkeypatch.setattr(install, "run_with_progress", build)
+    assert install.llama_wheel("0.3.36", options) == kept
+    rebuilt = install.llama_wheel("0.3.36", options, rebuild=True)
+    assert rebuilt.name == "llama_cpp_python-0.3.36-fresh.whl"
+    assert install.llama_wheel("0.3.36", options) == rebuilt

@@ -120,8 +120,9 @@ class Backend:
         self.start()
 
     def restarting(self) -> None:
-        """A new life is about to begin: forget the last one's failure."""
+        """A new life is about to begin: forget the last one's failure, and where its model lay."""
         self.loading = Pace()
+        self.planned, self.memory = None, ()
         self._set(Starting())
 
     async def close(self) -> None:

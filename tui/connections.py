@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from localqwen.device_memory import DeviceMemory
 from localqwen.errors import LocalqwenError, ServerError, ServerGoneError
@@ -110,6 +110,19 @@ class LocalServer:
                 break
         listener.lost()
         return await asyncio.to_thread(supervisor.failure)
+
+    async def devices(self) -> list[dict[str, Any]]:
+        """What the process tells of the machine's devices, if one runs; it has them open already."""
+        from localqwen.client import Client
+        from localqwen.endpoint import Endpoint
+        from localqwen.supervisor import Supervisor
+
+        try:
+            socket = Supervisor(self.model, self.options, self.name).socket
+            async with Client(Endpoint(uds=socket)) as client:
+                return await client.devices() if socket.exists() else []
+        except LocalqwenError:  # its file has gone
+            return []
 
     async def _started(self, supervisor: Supervisor) -> Endpoint:
         starting = asyncio.ensure_future(supervisor.start())

@@ -39,7 +39,8 @@ def source_for(connection: Connection, planned: Planned | None = None) -> ModelS
     if isinstance(connection, RemoteServer):
         return RemoteModels(connection)
     options = connection.options if isinstance(connection, LocalServer) else None
-    return LocalModels(options, _taken(planned))
+    server = connection if isinstance(connection, LocalServer) else None
+    return LocalModels(options, _taken(planned), server)
 
 
 def name_among_them(connection: Connection, model: str) -> str:
@@ -50,8 +51,14 @@ def name_among_them(connection: Connection, model: str) -> str:
 class LocalModels:
     """The models directory and the catalogue."""
 
-    def __init__(self, options: ServeOptions | None = None, taken: Mapping[str, int] | None = None) -> None:
-        """``options`` are for the next server; ``taken`` is what the present one gives back of each device."""
+    def __init__(
+        self,
+        options: ServeOptions | None = None,
+        taken: Mapping[str, int] | None = None,
+        server: LocalServer | None = None,
+    ) -> None:
+        """``options`` are for the next server; ``taken`` is what the present ``server`` gives back of each device."""
+        self._server = server
         self._options = options
         self._taken = dict(taken or {})
 
@@ -61,9 +68,13 @@ class LocalModels:
 
     async def judged(self) -> list[ModelRow]:
         """See :class:`ModelSource`."""
-        machine = await look_at_machine()
+        # Another process would take some hundred MB of each card to ask it, which may be planned to the last byte.
+        devices = await self._server.devices() if self._server is not None else []
+        machine = machine_of(devices) if devices else await look_at_machine(self._options)
         if machine is not None:
             machine = machine.with_back(self._taken)
+            if self._options is not None and self._options.devices:
+                machine = limited(machine, self._options.devices)
         return await asyncio.to_thread(self._rows, machine)
 
     def connection(self, row: ModelRow) -> Connection:
@@ -101,9 +112,11 @@ class RemoteModels:
         return RemoteServer(self._endpoint, row.name)
 
 
-async def look_at_machine() -> Machine | None:
+async def look_at_machine(options: ServeOptions | None = None) -> Machine | None:
     """The memory that is free now, as `localqwen devices` tells it in a process of its own; ``None`` if it cannot."""
     command = [sys.executable, "-P", "-m", "localqwen", "devices", "--json"]
+    if options is not None and options.rpc:
+        command += ["--rpc", options.rpc]
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=nothing)
     try:
@@ -121,11 +134,32 @@ async def look_at_machine() -> Machine | None:
 def read_machine(output: bytes) -> Machine | None:
     """What `localqwen devices --json` has printed. Pure."""
     try:
-        devices = [(str(one["name"]), str(one["kind"]), int(one["free"])) for one in json.loads(output)]
+        return machine_of(json.loads(output))
+    except ValueError:
+        return None
+
+
+def machine_of(found: object) -> Machine | None:
+    """The memory of devices that are described as `localqwen devices --json` does. Pure."""
+    try:
+        devices = [(str(one["name"]), str(one["kind"]), int(one["free"])) for one in found]  # type: ignore[attr-defined]
     except (ValueError, LookupError, TypeError):
         return None
     cards = tuple((name, free) for name, kind, free in devices if kind != "cpu")
     return Machine(sum(free for _, kind, free in devices if kind == "cpu"), cards)
+
+
+def limited(machine: Machine, devices: str) -> Machine:
+    """What ``--devices`` leaves of a machine, such as ``CUDA0:20,CPU:8`` or ``none``. Pure."""
+    most: dict[str, float] = {}
+    for part in devices.lower().split(","):
+        name, _, gib = part.strip().partition(":")
+        try:
+            most[name] = float(gib) * 2**30 if gib else float("inf")
+        except ValueError:  # the next server will refuse it
+            return machine
+    cards = tuple((name, int(min(free, most[name.lower()]))) for name, free in machine.cards if name.lower() in most)
+    return Machine(int(min(machine.ram, most.get("cpu", float("inf")))), cards)
 
 
 def _taken(planned: Planned | None) -> dict[str, int]:

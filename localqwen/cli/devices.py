@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from localqwen.cli import printable
+from localqwen.cli.model_options import RPC_OPTION
+from localqwen.device_options import endpoints
 
 if TYPE_CHECKING:
     from localqwen.engine.machine import Device
 
 
 @click.command("devices")
-@click.option("--rpc", metavar="HOST:PORT,…", help="Other machines that run `localqwen worker`.")
+@RPC_OPTION
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(rpc: str | None, *, as_json: bool) -> None:
     """List the GPUs and the CPU that the installed llama.cpp can use, with memory and measured speed.
@@ -23,12 +25,11 @@ def command(rpc: str | None, *, as_json: bool) -> None:
     A device is measured once, in about a second, and again after an update of llama.cpp or of its driver.
     """
     from localqwen import paths
-    from localqwen.cli.engine_options import parse_endpoints
     from localqwen.engine import registry
     from localqwen.engine.inventory import take_inventory
     from localqwen.engine.notebook import Notebook
 
-    registry.add_rpc_servers(parse_endpoints(rpc))
+    registry.add_rpc_servers(endpoints(rpc))
     inventory = take_inventory(Notebook(paths.planner_path()))
     found = (*inventory.devices, inventory.cpu)
     if as_json:

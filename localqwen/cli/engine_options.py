@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localqwen import paths
+from localqwen import device_options, paths
 from localqwen.engine.inventory import Limit
 from localqwen.engine.options import EngineOptions
 from localqwen.engine.rope import parse_mode
 from localqwen.engine.states import default_limit
-from localqwen.errors import InvalidRequestError
 from localqwen.plan import KV_TYPES, SPLIT_MODES
 from localqwen.serve_options import ServeOptions
 
@@ -27,39 +26,13 @@ def engine_options(options: ServeOptions) -> EngineOptions:
         disk_cache=default_limit(paths.states_dir()) if disk_cache is None else round(disk_cache * 1e9),
         kv_type=next((kind for kind in KV_TYPES if kind == options.kv_type), None),
         ubatch=options.ubatch,
-        tensor_split=parse_split(options.tensor_split) if options.tensor_split else None,
+        tensor_split=device_options.split(options.tensor_split) if options.tensor_split else None,
         split_mode=next((mode for mode in SPLIT_MODES if mode == options.split_mode), None),
-        devices=parse_limits(options.devices) if options.devices else None,
-        rpc=parse_endpoints(options.rpc),
+        devices=device_limits(options.devices) if options.devices else None,
+        rpc=device_options.endpoints(options.rpc),
     )
 
 
-def parse_endpoints(text: str | None) -> tuple[str, ...]:
-    """``HOST:PORT,HOST:PORT`` as its parts; whether they are addresses is looked at when they are asked."""
-    return tuple(part.strip() for part in text.split(",")) if text else ()
-
-
-def parse_limits(text: str) -> tuple[Limit, ...]:
+def device_limits(text: str) -> tuple[Limit, ...]:
     """``CUDA0:20,CUDA1`` as devices with a limit in GiB. Raises :class:`InvalidRequestError`."""
-    limits = []
-    for part in text.split(","):
-        name, _, most = part.strip().partition(":")
-        try:
-            limit = Limit(name, round(float(most) * 2**30) if most else None)
-        except (ValueError, OverflowError) as error:
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.") from error
-        if not name or (limit.most is not None and limit.most < 0):
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.")
-        limits.append(limit)
-    return tuple(limits)
-
-
-def parse_split(text: str) -> tuple[float, ...]:
-    """``3,1`` as parts of the layers for each device. Raises :class:`InvalidRequestError`."""
-    try:
-        parts = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
-    if not all(part >= 0 for part in parts) or not 0 < sum(parts) < float("inf"):
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.")
-    return parts
+    return tuple(Limit(name, most) for name, most in device_options.limits(text))

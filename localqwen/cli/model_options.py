@@ -8,9 +8,17 @@ from typing import Any
 
 import click
 
+from localqwen import device_options
+from localqwen.errors import InvalidRequestError
 from localqwen.plan import KV_TYPES, SPLIT_MODES
 from localqwen.serve_options import WHOLE_WINDOW, ServeOptions
 
+RPC_OPTION = click.option(
+    "--rpc",
+    metavar="HOST:PORT,…",
+    callback=lambda _context, _option, value: _checked_servers(value),
+    help="Other machines that run `localqwen worker`.",
+)
 _OPTIONS = (
     click.option(
         "--ctx",
@@ -30,7 +38,12 @@ _OPTIONS = (
     click.option(
         "--ubatch", type=click.IntRange(16, 8192), metavar="N", help="Prompt tokens at once.  [default: planned]"
     ),
-    click.option("--tensor-split", metavar="A,B,…", help="Each device's part of the layers.  [default: planned]"),
+    click.option(
+        "--tensor-split",
+        metavar="A,B,…",
+        callback=lambda _context, _option, value: _checked(value, device_options.split),
+        help="Each device's part of the layers.  [default: planned]",
+    ),
     click.option(
         "--split-mode",
         type=click.Choice(SPLIT_MODES),
@@ -39,9 +52,10 @@ _OPTIONS = (
     click.option(
         "--devices",
         metavar="NAME[:GIB],…",
+        callback=lambda _context, _option, value: _checked(value, device_options.limits),
         help="Only these devices, and at most so much of each; `none` for the CPU alone.  [default: all]",
     ),
-    click.option("--rpc", metavar="HOST:PORT,…", help="Other machines that run `localqwen worker`."),
+    RPC_OPTION,
     click.option(
         "--yarn",
         metavar="auto|off|FACTOR",
@@ -94,6 +108,24 @@ def _checked_context(text: str | None) -> int | None:
     if text.isascii() and text.isdigit() and int(text) >= LEAST_CONTEXT:
         return int(text)
     raise click.BadParameter(f"{text} is no context: give {LEAST_CONTEXT} or more tokens, or max.")
+
+
+def _checked(text: str | None, read: Callable[[str], object]) -> str | None:
+    """The text itself, once it can be read: another process reads it again."""
+    if text is not None:
+        try:
+            read(text)
+        except InvalidRequestError as error:
+            raise click.BadParameter(str(error)) from None
+    return text
+
+
+def _checked_servers(text: str | None) -> str | None:
+    for endpoint in device_options.endpoints(text):
+        _checked(endpoint, device_options.split_endpoint)
+        if (words := device_options.warning(endpoint)) is not None:
+            click.echo(words, err=True)
+    return text
 
 
 def _checked_yarn(text: str | None) -> str | None:

@@ -66,7 +66,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
     What is not given is planned: see `localqwen plan MODEL`. Without --ctx, the context is the model's trained window
     up to 32768 tokens, and less where that would make answers more than a tenth slower, or not fit.
     """
-    from localqwen.server.guard import is_loopback
+    from localqwen.device_options import is_loopback
 
     if private:
         api_key = None  # the key of the environment is meant for a server that others reach

@@ -9,7 +9,8 @@ import sys
 import click
 
 from localqwen.cli import printable
-from localqwen.errors import LocalqwenError
+from localqwen.device_options import is_loopback, split_endpoint
+from localqwen.errors import InvalidRequestError, LocalqwenError
 
 LOUD = """\
 WARNING: llama.cpp's RPC protocol has no password and no encryption, and known holes: whoever reaches this address can
@@ -18,7 +19,11 @@ run programs here. Let nobody but your own machines reach it: an SSH tunnel or W
 
 @click.command("worker")
 @click.option("--listen", default="127.0.0.1:50052", show_default=True, metavar="HOST:PORT", help="Address to serve.")
-@click.option("--devices", metavar="NAME,…", help="Devices to lend.  [default: the GPUs, or else the CPU]")
+@click.option(
+    "--devices",
+    metavar="NAME[:GIB],…",
+    help="Devices to lend, and at most so much of each.  [default: the GPUs, or else the CPU]",
+)
 @click.option("--threads", type=click.IntRange(1, 512), metavar="N", help="CPU threads.  [default: all cores]")
 @click.option("--i-know-it-is-insecure", "insecure", is_flag=True, help="Allow an address that others may reach.")
 def command(listen: str, devices: str | None, threads: int | None, *, insecure: bool) -> None:
@@ -27,32 +32,32 @@ def command(listen: str, devices: str | None, threads: int | None, *, insecure: 
     Both need the same version of localqwen. From another machine, with this one's worker on its loopback address:
     ssh -L 50052:127.0.0.1:50052 THIS_MACHINE
     """
-    from localqwen.engine import registry
+    try:
+        host, port = split_endpoint(listen)
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from None
+    from localqwen.cli.engine_options import device_limits
+    from localqwen.engine import lending, registry
     from localqwen.engine.devices import physical_cores
-    from localqwen.server.guard import is_loopback
 
-    host, port = registry.split_endpoint(listen)
     if not is_loopback(host) and not insecure:
         raise click.UsageError(
             f"--listen {listen} lets other machines in, and the protocol has no password: listen on 127.0.0.1 and use "
             "an SSH tunnel, or add --i-know-it-is-insecure for a WireGuard address."
         )
     _check_free(host, port)
-    found = registry.handles()
-    lent = [handle for handle in found if handle.kind in {"gpu", "igpu"}]
-    lent = lent or [handle for handle in found if handle.kind == "cpu"]
-    if devices is not None:
-        names = {handle.name.lower(): handle for handle in found}
-        try:
-            lent = [names[name.strip().lower()] for name in devices.split(",")]
-        except KeyError as error:
-            there = ", ".join(handle.name for handle in found)
-            raise click.UsageError(f"There is no device {error.args[0]} here ({there}).") from None
+    try:
+        lent = lending.chosen(registry.handles(), device_limits(devices) if devices else None)
+    except (registry.DeviceError, InvalidRequestError) as error:
+        raise click.UsageError(str(error)) from None
+    for one in lent:
+        lending.tell_truly(one)
     click.echo(LOUD, err=True)
-    click.echo(printable(f"Lending {', '.join(handle.name for handle in lent)} on {listen}; Ctrl-C ends it."), err=True)
+    names = ", ".join(f"{one.handle.name} ({one.handle.memory()[0] / 2**30:.1f} GiB free)" for one in lent)
+    click.echo(printable(f"Lending {names} on {listen}; Ctrl-C ends it."), err=True)
     sys.stderr.flush()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # llama.cpp never comes back to Python to hear of it
-    registry.serve_rpc(listen, threads or physical_cores(), lent)
+    registry.serve_rpc(listen, threads or physical_cores(), [one.handle for one in lent])
     raise LocalqwenError(f"The worker could not listen on {listen}: choose another port.")
 
 

@@ -68,6 +68,7 @@ class _Bench:
         self._stack.close()
 
     def _open(self, device: Handle, threads: int, rows: int) -> None:
+        self._is_remote = device.kind == "rpc"
         self._backend = _call("ggml_backend_dev_init", _P, device.address, None)
         if not self._backend:
             raise MeasuringError(f"{device.name} cannot be used: update its driver, or leave it out with --devices.")
@@ -78,7 +79,7 @@ class _Bench:
         self._weights = _new(self._context, Q4_K, COLUMNS, rows)
         self._input = _new(self._context, F32, COLUMNS, TOKENS)
         self._row = _call("ggml_row_size", ctypes.c_size_t, Q4_K, COLUMNS, kinds=[ctypes.c_int, ctypes.c_int64])
-        self._graphs: dict[tuple[int, int], int] = {}
+        self._graphs: dict[tuple[int, int], tuple[int, int]] = {}
         for part in {32, rows >> 6, rows >> 4, rows >> 2, rows}:
             for tokens in (1, TOKENS):
                 self._graphs[part, tokens] = self._graph(part, tokens)
@@ -93,31 +94,44 @@ class _Bench:
     def upload(self) -> float:
         """Bytes per second from RAM, of the second copy: the first one finds the memory."""
         self._set(self._weights, self._source)
+        self._wait(self._weights)
         started = time.perf_counter()
         self._set(self._weights, self._source)
+        self._wait(self._weights)
         return self.nbytes / (time.perf_counter() - started)
 
     def seconds(self, rows: int, tokens: int, runs: int = MOST_RUNS) -> float:
         """The shortest of several runs, so that what else the machine does counts little."""
-        graph = self._graphs[rows, tokens]
+        graph, product = self._graphs[rows, tokens]
         times: list[float] = []
         while len(times) < 2 or (len(times) < runs and sum(times) < 10 * ENOUGH_SECONDS):
             started = time.perf_counter()
             status = _call("ggml_backend_graph_compute", ctypes.c_int, self._backend, graph)
+            self._wait(product)
             times.append(time.perf_counter() - started)
             if status:
                 raise MeasuringError(f"The device could not compute (status {status}).")
         return min(times[1:])
 
-    def _graph(self, rows: int, tokens: int) -> int:
+    def _wait(self, tensor: int) -> None:
+        """Until another machine has done what it was told: ggml's own waiting ends when it has been told.
+
+        Reading anything back takes an answer, which comes after all that was asked before.
+        """
+        if self._is_remote:
+            kinds = [_P, _P, ctypes.c_size_t, ctypes.c_size_t]
+            _call("ggml_backend_tensor_get", None, tensor, ctypes.byref(ctypes.c_uint32()), 0, 4, kinds=kinds)
+
+    def _graph(self, rows: int, tokens: int) -> tuple[int, int]:
+        """A product with so many rows, as a graph and the tensor that it ends in."""
         view = [_P, _P, ctypes.c_int64, ctypes.c_int64, ctypes.c_size_t, ctypes.c_size_t]
         weights = _call("ggml_view_2d", _P, self._context, self._weights, COLUMNS, rows, self._row, 0, kinds=view)
         vectors = _call("ggml_view_2d", _P, self._context, self._input, COLUMNS, tokens, 4 * COLUMNS, 0, kinds=view)
-        product = _call("ggml_mul_mat", _P, self._context, weights, vectors)
+        product: int = _call("ggml_mul_mat", _P, self._context, weights, vectors)
         sizes = [_P, ctypes.c_size_t, ctypes.c_bool]
         graph: int = _call("ggml_new_graph_custom", _P, self._context, GRAPH_NODES, False, kinds=sizes)
         _call("ggml_build_forward_expand", None, graph, product)
-        return graph
+        return graph, product
 
     @staticmethod
     def _set(tensor: int, values: np.ndarray[Any, Any]) -> None:

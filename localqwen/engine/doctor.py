@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import llama_cpp
 
 from localqwen import paths
-from localqwen.engine import probe, registry
+from localqwen.engine import drivers, probe, registry
 from localqwen.engine.devices import available_memory
+from localqwen.engine.lost_cards import gone_cards
+from localqwen.engine.native import FOLDER, REINSTALL
+from localqwen.engine.notebook import Notebook
 
-REINSTALL = "run `python3 install.py` again in the folder of localqwen, which builds llama.cpp anew"
 OLDEST_DRIVER = 525  # the first for CUDA 12, which llama.cpp's kernels are built with
+OTHER_BACKENDS = {"AMD": {"ROCm", "Vulkan"}, "Intel": {"SYCL", "Vulkan"}}
 LEAST_DISK = 1 << 30
 ANSWER_SECONDS = 20
 
@@ -33,7 +36,10 @@ def findings() -> Iterator[Finding]:
     yield Finding(True, f"llama-cpp-python {llama_cpp.__version__} with the backends {', '.join(backends)}.")
     handles = registry.handles()
     gpus = [handle for handle in handles if handle.kind in {"gpu", "igpu"}]
-    yield from _nvidia(backends, [handle.name for handle in gpus if handle.backend == "CUDA"])
+    cards = drivers.cards()
+    yield from _nvidia(backends, [handle.name for handle in gpus if handle.backend == "CUDA"], "NVIDIA" in cards)
+    yield from _other_cards(backends, cards)
+    yield from (Finding(False, text) for text in gone_cards(Notebook(paths.planner_path()), handles))
     for handle in gpus:
         free, total = handle.memory()
         text = f"{handle.name}: {handle.description}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free."
@@ -52,9 +58,15 @@ def findings() -> Iterator[Finding]:
     yield Finding(free > LEAST_DISK, f"{free / 1e9:.1f} GB are free where models are kept, {paths.models_dir()}.")
 
 
-def _nvidia(backends: list[str], seen: list[str]) -> Iterator[Finding]:
-    """What the NVIDIA driver says against what llama.cpp sees."""
+def _nvidia(backends: list[str], seen: list[str], is_there: bool) -> Iterator[Finding]:
+    """What the NVIDIA driver says against what llama.cpp sees, and the bus, where a card may be without a driver."""
     if not shutil.which("nvidia-smi"):
+        if is_there and not seen:
+            yield Finding(
+                False,
+                f"There is an NVIDIA card without its driver (nvidia-smi is missing): install NVIDIA's driver "
+                f"{OLDEST_DRIVER} or newer and the CUDA toolkit (nvcc), then {REINSTALL}.",
+            )
         return
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
@@ -79,3 +91,15 @@ def _nvidia(backends: list[str], seen: list[str]) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, f"NVIDIA driver {driver}: {cards}.")
+
+
+def _other_cards(backends: list[str], cards: list[str]) -> Iterator[Finding]:
+    """Cards of other makers for which this build has no backend."""
+    for vendor, fitting in OTHER_BACKENDS.items():
+        if vendor in cards and not fitting & set(backends):
+            # Intel's are mostly part of a CPU that is as fast.
+            yield Finding(
+                vendor == "Intel",
+                f"There is a graphics card of {vendor}, and this llama.cpp was built without a backend for it: to use "
+                f"it, install the Vulkan SDK and run `CMAKE_ARGS=-DGGML_VULKAN=ON python3 install.py` in {FOLDER}.",
+            )

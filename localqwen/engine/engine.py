@@ -185,6 +185,8 @@ class Engine:
             Template(source)  # a broken one is better refused before the weights are read
         notebook = Notebook(paths.planner_path())
         planner = Planner(self.path, self._options.for_planner, notebook, self._available)
+        for sentence in planner.inventory.lost:
+            log.warning("%s", sentence)
         while True:
             solution = planner.plan()
             self.planned = Planned(solution.plan)

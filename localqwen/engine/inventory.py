@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import llama_cpp
 
 from localqwen.engine import bandwidth, registry
 from localqwen.engine.devices import available_memory, physical_cores
+from localqwen.engine.drivers import driver_version
+from localqwen.engine.lost_cards import lost_cards
 from localqwen.engine.machine import UNKNOWN, Device, Speed
 from localqwen.engine.notebook import Notebook
 from localqwen.errors import InvalidRequestError
 
 SPEEDS, RESTS = "speeds", "rests"
-DRIVER = Path("/proc/driver/nvidia/version")
 # What the driver takes on a card besides what llama.cpp counts, whatever the plan: 80 to 88 MiB on an H100 (76 for
 # cuBLAS at the first prompt, 4 for the graph of kernels at the second token), 71 to 87 on H200s. A card that is full to
 # the last 10 MiB ends the process when it builds that graph, hence some more.
 CUDA_REST = 104 << 20
 # Where a card computes prompts for the CPU's layers, their graph takes 66 to 70 MiB when the same one comes again.
 PROMPT_GRAPH = 72 << 20
-RPC_REST = 128 << 20  # nobody tells what is behind a server
+CUDA_CODE = {"CUDA", "ROCm", "MUSA"}  # backends that are built from the same source
+UNKNOWN_REST = 128 << 20  # nobody tells what is behind a server, and other drivers were not measured
 CPU_REST = 256 << 20  # Python, the server, llama.cpp's own tables, and some air for the rest of the machine
 ROOMY = 4 << 30
 
@@ -42,13 +43,15 @@ class Limit:
 class Inventory:
     """``devices`` that can take layers, in llama.cpp's order, and the CPU.
 
-    ``handles`` are ggml's of the devices, and ``unlimited`` what is free on them whatever the user's limits.
+    ``handles`` are ggml's of the devices, and ``unlimited`` what is free on them whatever the user's limits. ``lost``
+    are sentences about cards that cannot be used.
     """
 
     devices: tuple[Device, ...]
     cpu: Device
     handles: tuple[registry.Handle, ...]
     unlimited: tuple[int, ...]
+    lost: tuple[str, ...] = ()
 
 
 def take_inventory(
@@ -64,7 +67,7 @@ def take_inventory(
     """
     found = registry.handles()
     host = next(handle for handle in found if handle.kind == "cpu")
-    handles = _chosen(_usable(found), limits)
+    handles = _chosen(usable(found), limits)
     most = {limit.name.lower(): limit.most for limit in limits or ()}
     threads = threads or physical_cores()
     devices, unlimited = [], []
@@ -84,11 +87,12 @@ def take_inventory(
     free = free if limit is None else min(free, limit)
     speed = _speed(notebook, host, threads)
     cpu = Device(host.name, host.description, host.backend, "cpu", free, total, CPU_REST, speed)
-    return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited))
+    lost = tuple(lost_cards(notebook, found))
+    return Inventory(tuple(devices), cpu, tuple(handles), tuple(unlimited), lost)
 
 
 def _rest(handle: registry.Handle) -> int:
-    return CUDA_REST if handle.backend == "CUDA" else RPC_REST if handle.kind == "rpc" else 0
+    return CUDA_REST if handle.backend in CUDA_CODE else UNKNOWN_REST
 
 
 def note_speed(notebook: Notebook, handle: registry.Handle | None, threads: int | None, speed: Speed) -> None:
@@ -100,14 +104,33 @@ def note_speed(notebook: Notebook, handle: registry.Handle | None, threads: int 
 
 def identity(handle: registry.Handle) -> str:
     """Tells devices, and the drivers and builds that run them, apart."""
-    driver = DRIVER.read_text().partition("\n")[0] if handle.backend == "CUDA" and DRIVER.exists() else ""
+    # All machines behind SSH tunnels have the same address, and their memory is the only other thing they tell.
+    driver = f"{handle.memory()[1]} bytes" if handle.kind == "rpc" else driver_version(handle.backend)
     return " | ".join((handle.backend, handle.name, handle.description, driver, llama_cpp.__version__))
 
 
-def _usable(handles: Sequence[registry.Handle]) -> list[registry.Handle]:
-    """Those that llama.cpp would use, in its order: servers, then cards, and an integrated GPU only without a card."""
+def usable(handles: Sequence[registry.Handle]) -> list[registry.Handle]:
+    """Those that llama.cpp would use, in its order: servers, then cards, and an integrated GPU only without a card.
+
+    A card that two backends see is the first one's, and integrated GPUs are those of one backend.
+    """
     by_kind = {kind: [handle for handle in handles if handle.kind == kind] for kind in ("rpc", "gpu", "igpu")}
-    return by_kind["rpc"] + (by_kind["gpu"] or by_kind["igpu"])
+    integrated = [handle for handle in by_kind["igpu"] if handle.backend == by_kind["igpu"][0].backend]
+    return by_kind["rpc"] + (_different(by_kind["gpu"]) or integrated)
+
+
+def _different(cards: Sequence[registry.Handle]) -> list[registry.Handle]:
+    if len({card.backend for card in cards}) < 2:
+        return list(cards)
+    found: list[registry.Handle] = []
+    seen: set[str] = set()
+    for card in cards:
+        address = registry.device_id(card)
+        if address is None or address not in seen:
+            found.append(card)
+        if address is not None:
+            seen.add(address)
+    return found
 
 
 def _chosen(handles: list[registry.Handle], limits: Sequence[Limit] | None) -> list[registry.Handle]:

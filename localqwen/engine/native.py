@@ -8,21 +8,28 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
+
+from localqwen.engine import last_words
 
 # Looking a symbol up through libllama also finds it in the ggml libraries that libllama itself uses. Opening those by
 # file name would not do: a wheel holds copies where the build had links, and a copy has its own registry and callbacks.
 LIBLLAMA: ctypes.CDLL = llama._lib
+FOLDER = Path(__file__).resolve().parents[2]  # of install.py
+REINSTALL = f"run `python3 install.py --rebuild` in {FOLDER}, which builds llama.cpp anew"
 WARN, ERROR, CONTINUED = 3, 4, 5
 GPU_DEVICE_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU; llama_supports_gpu_offload() also counts RPC
 RECENT_LINES = 40
 LAST_WORDS_SECONDS = 1.0
+GONE_SECONDS = 0.5
 
 log = logging.getLogger("localqwen.llama")
 
@@ -51,9 +58,9 @@ class _Recent:
         with self._lock:
             return [line for level, line in self._lines if level == ERROR]
 
-    def last_error(self) -> str | None:
+    def last_errors(self) -> list[str]:
         """Without the lock, for a process that dies: whoever holds it will not give it back."""
-        return next((line for level, line in reversed(self._lines.copy()) if level == ERROR), None)
+        return [line for level, line in self._lines.copy() if level == ERROR]
 
     def clear(self) -> None:
         if not self._lines and not self._partial:
@@ -82,6 +89,19 @@ def recent_errors() -> list[str]:
     return [line.partition(": ")[2] or line for line in _recent.errors()]
 
 
+rpc_servers: list[str] = []  # HOST:PORT of those in use, for the last words
+
+
+def _is_gone(server: str) -> bool:
+    """Whether nobody listens at an RPC server's address any more."""
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), GONE_SECONDS).close()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
 _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
@@ -89,9 +109,9 @@ _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 def _abort_callback(message: bytes) -> None:
     # The process is about to die on a failed assertion, perhaps with the heap damaged: first of all, write.
     reason = " ".join(message.decode("utf-8", "replace").split())
-    if cause := _recent.last_error():  # of a failed CUDA call, for one, the assertion itself says nothing
-        reason += f" ({cause})"
-    sentence = f"llama.cpp stopped on an internal check, {reason}."
+    errors = _recent.last_errors()
+    os.write(2, "".join(f"{line}\n" for line in (*errors, reason)).encode())
+    sentence = last_words.sentence(reason, errors, rpc_servers, _is_gone)
     os.write(2, f"localqwen: {sentence}\n".encode())
     for listener in _at_abort:
         listener(sentence)

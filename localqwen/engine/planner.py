@@ -113,7 +113,7 @@ class Planner:
             plan = self._searched(inventory)
             free = {device.name: device.free for device in (*inventory.devices, inventory.cpu)}
             self._notebook.put(PLANS, self._key(inventory), {"plan": plan.as_json(), "free": free})
-        return self._carried_out(plan)
+        return self._carried_out(replace(plan, why=(*plan.why, *inventory.lost)))
 
     def out_of_memory(self, plan: Plan, device: str) -> None:
         """Loading ``plan`` failed for want of memory on ``device``: plan a layer less there from now on.

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from localqwen import device_options
 from localqwen.engine import native
-from localqwen.errors import LocalqwenError
+from localqwen.errors import InvalidRequestError, LocalqwenError
 from localqwen.plan import DeviceKind
 
 _KINDS: tuple[DeviceKind, ...] = ("cpu", "gpu", "igpu", "accel")  # enum ggml_backend_dev_type
@@ -54,6 +55,30 @@ def handles() -> list[Handle]:
     return [_handle(_function("ggml_backend_dev_get", ctypes.c_void_p, ("size",))(i)) for i in range(count)]
 
 
+class _Props(ctypes.Structure):
+    """How ``ggml_backend_dev_props`` begins, and room for the rest of it."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("free", ctypes.c_size_t),
+        ("total", ctypes.c_size_t),
+        ("kind", ctypes.c_int),
+        ("id", ctypes.c_char_p),
+        ("capabilities", ctypes.c_ubyte * 64),
+    )
+
+
+def device_id(handle: Handle) -> str | None:
+    """The PCI address of a card, by which two backends mean the same one; ``None`` where it is not known.
+
+    Asks the card for its memory too.
+    """
+    props = _Props()
+    _function("ggml_backend_dev_get_props", None, 2)(handle.address, ctypes.byref(props))
+    return props.id.decode() if props.id else None
+
+
 def backends() -> list[str]:
     """The names of the backends in this build, such as CPU, CUDA, RPC."""
     native.start()
@@ -63,13 +88,23 @@ def backends() -> list[str]:
 
 
 def add_rpc_servers(endpoints: Iterable[str]) -> None:
-    """Register the devices of ``localqwen worker`` processes. Raises :class:`DeviceError`."""
+    """Register the devices of ``localqwen worker`` processes, each once whatever it is called.
+
+    Raises :class:`DeviceError`.
+    """
+    seen: set[tuple[str, int]] = set()
     for endpoint in endpoints:
+        address = _address(endpoint)
+        if address in seen:
+            continue
+        seen.add(address)
         check_rpc_server(endpoint)
         registered = _rpc("ggml_backend_rpc_add_server", ctypes.c_void_p, [ctypes.c_char_p])(endpoint.encode())
         if not registered:
             raise DeviceError(f"The RPC server {endpoint} has no devices: start `localqwen worker` there again.")
         _function("ggml_backend_register", None, 1)(registered)
+        if endpoint not in native.rpc_servers:
+            native.rpc_servers.append(endpoint)
 
 
 def check_rpc_server(endpoint: str, timeout: float = ANSWER_SECONDS) -> None:
@@ -116,10 +151,21 @@ def serve_rpc(endpoint: str, threads: int, devices: Iterable[Handle]) -> None:
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
     """Host and port. Raises :class:`DeviceError`."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise DeviceError(f"{endpoint} is no address of an RPC server: write it as HOST:PORT, as 127.0.0.1:50052.")
-    return host, int(port)
+    try:
+        return device_options.split_endpoint(endpoint)
+    except InvalidRequestError as error:
+        raise DeviceError(str(error)) from error
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    """What an address comes down to: ``localhost`` and ``127.0.0.1`` are the same. Raises :class:`DeviceError`."""
+    host, port = split_endpoint(endpoint)
+    try:
+        found = {str(address[4][0]) for address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):  # asking it will say so
+        return host.lower(), port
+    # A worker listens on IPv4 alone, and the name of this machine has an address of each kind.
+    return min(found, key=lambda address: (":" in address, address)), port
 
 
 @cache
@@ -142,9 +188,7 @@ def _rpc(name: str, result: Any, arguments: list[Any]) -> Callable[..., Any]:
         registry, name.encode()
     )
     if not address:
-        raise DeviceError(
-            "This build of llama.cpp has no RPC backend: run install.py again, which builds it with -DGGML_RPC=ON."
-        )
+        raise DeviceError(f"This build of llama.cpp has no RPC backend: {native.REINSTALL}, with -DGGML_RPC=ON.")
     return ctypes.CFUNCTYPE(result, *arguments)(address)
 
 

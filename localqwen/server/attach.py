@@ -9,10 +9,11 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from localqwen.engine.engine import Engine, Failed, State
+from localqwen.errors import LocalqwenError
 from localqwen.events import Loading, Planned, Ready
 from localqwen.server import sse
 from localqwen.server.failures import ApiError
-from localqwen.server.memory import device_memory
+from localqwen.server.memory import device_memory, machine_devices
 from localqwen.server.responses import Json
 
 
@@ -31,6 +32,12 @@ class Attachments:
     def planned(self) -> Planned | None:
         """Where the model goes, once that is known."""
         return self._engine.planned
+
+    @property
+    def failure(self) -> LocalqwenError | None:
+        """Why the model cannot be loaded, once that is known."""
+        state = self._engine.state
+        return state.error if isinstance(state, Failed) else None
 
     async def events(self) -> AsyncIterator[bytes]:
         """``plan`` {plan, taken}, ``loading`` {progress, done, total}, then ``ready`` {model, context}.
@@ -92,6 +99,8 @@ def router(attachments: Attachments) -> APIRouter:
     @routes.get("/localqwen/plan", include_in_schema=False)
     async def plan() -> dict[str, object]:
         planned = attachments.planned
+        if (failure := attachments.failure) is not None:
+            raise ApiError(503, str(failure))
         if planned is None:
             raise ApiError(503, "The model is still being planned: ask again in a moment.", code="loading", retry=1)
         return plan_fields(planned)
@@ -102,5 +111,10 @@ def router(attachments: Attachments) -> APIRouter:
         planned = attachments.planned
         devices = await asyncio.to_thread(device_memory, planned) if planned is not None else ()
         return Json({"devices": [asdict(device) for device in devices]})
+
+    @routes.get("/localqwen/devices", include_in_schema=False)
+    async def devices() -> Json:
+        """What models can go to on this machine, and what is free there, whatever the present model uses."""
+        return Json({"devices": await asyncio.to_thread(machine_devices, attachments.planned)})
 
     return routes

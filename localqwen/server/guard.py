@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localqwen.device_options import is_loopback
 from localqwen.server.failures import error_response
 
 # The documentation says nothing that is not public, and a browser has no key before its page is there to ask for it.
@@ -65,13 +65,3 @@ def host_name(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address always means this machine."""
-    if host.lower() in {"localhost", "localhost."}:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

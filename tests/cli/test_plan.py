@@ -38,6 +38,29 @@ def test_the_whole_window() -> None:
 
 
 @pytest.mark.usefixtures("demo_home")
+@pytest.mark.parametrize("command", [["plan", "demo"], ["serve", "demo"], ["devices"]])
+@pytest.mark.parametrize(
+    "options", [["--tensor-split", "a,b"], ["--devices", "X:much"], ["--rpc", "nowhere"], ["--rpc", "127.0.0.1:1,,"]]
+)
+def test_what_cannot_be_read_is_wrong_usage(command: list[str], options: list[str]) -> None:
+    if command == ["devices"] and options[0] != "--rpc":
+        options = ["--rpc", "a:b"]
+    result = CliRunner().invoke(cli, [*command, *options])
+    assert result.exit_code == 2
+    assert f"'{options[0]}'" in result.output
+
+
+def test_a_server_that_others_reach_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localqwen.engine.registry.add_rpc_servers", lambda _: None)
+    warned = CliRunner().invoke(cli, ["devices", "--json", "--rpc", "127.0.0.1:50052,10.1.2.3:50052"])
+    assert warned.stderr.count("WARNING") == 1
+    assert "10.1.2.3:50052 goes through the network with no password" in warned.stderr
+    assert "ssh -N -L" in warned.stderr
+    assert json.loads(warned.stdout)
+    assert "WARNING" not in CliRunner().invoke(cli, ["devices", "--rpc", "[::1]:50052,localhost:50052"]).stderr
+
+
+@pytest.mark.usefixtures("demo_home")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -91,6 +114,7 @@ def test_a_bench_that_does_not_fit_is_refused() -> None:
 
 def test_the_doctor_finds_this_installation_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("localqwen.engine.drivers.cards", list)
     result = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
     assert "backends" in result.output
     assert "Plans are counted by llama.cpp" in result.output
@@ -106,7 +130,44 @@ def test_the_doctor_names_the_remedy_for_a_build_without_cuda(monkeypatch: pytes
     result = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
     assert result.return_value == 1
     assert "built without CUDA" in result.output
+    folder = Path(__file__).resolve().parents[2]
+    assert f"`python3 install.py --rebuild` in {folder}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "words", "bad"),
+    [
+        ("NVIDIA", "There is an NVIDIA card without its driver", 1),
+        ("AMD", "a graphics card of AMD, and this llama.cpp was built without a backend", 1),
+        ("Intel", "a graphics card of Intel", 0),
+    ],
+)
+def test_the_doctor_on_cards_that_nothing_drives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, words: str, bad: int
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("localqwen.engine.drivers.cards", lambda: [vendor])
+    monkeypatch.setattr("localqwen.engine.registry.backends", lambda: ["CPU", "RPC"])
+    monkeypatch.setattr("localqwen.engine.registry.handles", list)
+    result = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
+    assert words in result.output
     assert "install.py" in result.output
+    assert result.return_value == bad
+
+
+def test_the_doctor_misses_a_card_that_was_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from localqwen.engine.registry import Handle
+
+    cards = [Handle(1, "Vulkan0", "First", "Vulkan", "gpu"), Handle(2, "Vulkan1", "Second", "Vulkan", "gpu")]
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("localqwen.engine.drivers.cards", list)
+    monkeypatch.setattr("localqwen.engine.registry.handles", lambda: cards)
+    monkeypatch.setattr(Handle, "memory", lambda _: (1 << 30, 2 << 30))
+    assert "BAD" not in CliRunner().invoke(cli, ["doctor"], standalone_mode=False).output
+    cards.pop()
+    assert "BAD  Second (Vulkan) was here on " in CliRunner().invoke(cli, ["doctor"], standalone_mode=False).output
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from localqwen.engine.devices import available_memory, cgroup_room, own_cgroups, physical_cores
+import psutil
+import pytest
+
+from localqwen.engine import devices
+from localqwen.engine.devices import available_memory, cgroup_room, memory_limit, own_cgroups, physical_cores
 
 
 def account(folder: Path, limit: str, use: int, stat: str, names: tuple[str, str]) -> None:
@@ -38,6 +43,20 @@ def test_groups_above_limit_too(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     found = {str(group.relative_to(tmp_path)) for group in own_cgroups(listing, tmp_path)}
     assert found == {"memory", "memory/a", "memory/a/b", ".", "user", "user/me"}
+
+
+def test_the_tightest_of_machine_and_groups_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("memory.max", "memory.current")
+    for name, limit in (("outer", "3000"), ("inner", "2000"), ("free", "max")):
+        account(tmp_path / name, limit, 500, "inactive_file 100\n", names)
+    groups = [tmp_path / name for name in ("inner", "outer", "free")]
+    monkeypatch.setattr(devices, "own_cgroups", lambda: groups)
+    assert available_memory() == 1600
+    assert memory_limit() == 2000
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=700))
+    assert available_memory() == 700
+    monkeypatch.setattr(devices, "own_cgroups", lambda: groups[2:])
+    assert memory_limit() == devices.NO_LIMIT
 
 
 def test_this_machine_has_memory_and_cores() -> None:

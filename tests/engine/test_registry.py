@@ -84,7 +84,7 @@ def test_another_protocol(version: tuple[int, int, int]) -> None:
         check_rpc_server(endpoint)
 
 
-def test_ours_is_the_builds_protocol() -> None:
+def test_a_server_of_our_version_is_taken() -> None:
     reply = (28).to_bytes(8, "little") + bytes((*registry.RPC_VERSION, 0)) + bytes(25)
     with answering(reply) as endpoint:
         check_rpc_server(endpoint)

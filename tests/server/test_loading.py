@@ -10,8 +10,10 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
-from localqwen.engine.engine import Engine
+from localqwen.engine.engine import Engine, Failed
 from localqwen.events import Ready
+from localqwen.server.app import Access, create_app
+from localqwen.server.attach import Attachments
 from tests.server.running import DEADLINE, Running, running_server, wait_until
 
 
@@ -72,3 +74,30 @@ def test_attach_says_why_loading_failed(tmp_path: Path) -> None:
             (event,) = (event for event in source.iter_sse() if event.event != "loading")
         assert event.event == "error"
         assert "notes.gguf is no GGUF file" in event.json()["message"]
+
+
+async def test_a_model_that_failed_is_not_said_to_be_planned(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("Dear diary")
+    engine = Engine(path)
+    # The server itself ends soon after, so that its routes are asked without one.
+    app = create_app(engine, Access(), Attachments(engine))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+        early = await http.get("/localqwen/plan")
+        engine.start()
+        wait_until(lambda: isinstance(engine.state, Failed), "loading has failed")
+        late = await http.get("/localqwen/plan")
+    assert early.json()["error"]["code"] == "loading"
+    assert late.status_code == 503
+    assert "notes.gguf is no GGUF file" in late.json()["error"]["message"]
+    assert engine.close()
+
+
+def test_the_devices_are_told_whatever_the_model_does(held: tuple[Running, threading.Event]) -> None:
+    server, go_on = held
+    for _ in range(2):
+        (*_, host) = httpx.get(f"{server.url}/localqwen/devices").json()["devices"]
+        assert (host["name"], host["kind"], host["backend"]) == ("CPU", "cpu", "CPU")
+        assert 0 < host["free"] < host["total"]
+        go_on.set()
+        wait_until(lambda: isinstance(server.engine.state, Ready), "the model is loaded")

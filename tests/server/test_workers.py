@@ -5,46 +5,19 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from localqwen.engine import registry
 from tests.fixtures.hollow import QWEN2_72B, write_hollow
 from tests.server.running import DEADLINE, wait_until
-
-LOCALQWEN = [sys.executable, "-m", "localqwen"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def worker(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    endpoint = f"127.0.0.1:{free_port()}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*LOCALQWEN, "worker", "--listen", endpoint, "--threads", "1"], stdout=output, stderr=output
-        )
-    try:
-        host, port = endpoint.split(":")
-
-        def listens() -> bool:
-            assert process.poll() is None, log.read_text()
-            with socket.socket() as probe:
-                return probe.connect_ex((host, int(port))) == 0
-
-        wait_until(listens, "the worker listens")
-        yield endpoint, process
-    finally:
-        process.kill()
-        process.wait()
+from tests.server.workers import LOCALQWEN, call_fast, free_port, worker
 
 
 @pytest.fixture
@@ -101,12 +74,58 @@ def test_two_workers_hold_the_layers_and_one_dies(
         assert "Tokyo" in ask(url, "What is the capital of Japan?").json()["choices"][0]["message"]["content"]
         used_last = plan["shares"][-2]["description"]
         next(process for endpoint, process in workers if endpoint == used_last).kill()
-        with pytest.raises(httpx.HTTPError):
-            answer = ask(url, "And of France, in one word?")
-            if answer.status_code >= 500:
-                assert "RPC" in answer.json()["error"]["message"]
-                raise httpx.HTTPError("said in words")
+        answer = ask(url, "And of France, in one word?")
+        assert answer.status_code == 500
+        said = answer.json()["error"]["message"]
+        assert said.startswith(
+            f"The RPC server {used_last} went away in the middle of the work: start `localqwen worker"
+        )
+    assert f"localqwen: {said}" in log.read_text()
     assert "Remote RPC server crashed" in log.read_text()
+
+
+def told_devices(*options: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [*LOCALQWEN, "devices", "--json", *options], capture_output=True, text=True, check=False, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stderr
+    devices: list[dict[str, Any]] = json.loads(done.stdout)
+    return devices
+
+
+def test_a_worker_tells_what_is_free_there_and_lends_a_part(demo_gguf: Path, tmp_path: Path) -> None:
+    with worker(tmp_path / "whole.log") as (endpoint, _):
+        whole, _ = told_devices("--rpc", endpoint)
+        assert 0 < whole["free"] < whole["total"], "not all the RAM of the other machine is free"
+    with worker(tmp_path / "part.log", "--devices", "CPU:0.4") as (endpoint, _):
+        part, _ = told_devices("--rpc", endpoint)
+        assert part["total"] == round(0.4 * 2**30) < whole["total"]
+        assert 0.9 * part["total"] < part["free"] <= part["total"]
+        assert "CPU (0.4 GiB free)" in (tmp_path / "part.log").read_text()
+        with served(demo_gguf, tmp_path / "serve.log", "--rpc", endpoint, "--gpu-layers", "20", "--ctx", "1024") as url:
+            told = httpx.get(f"{url}/localqwen/plan").json()
+            remote, *_ = httpx.get(f"{url}/localqwen/devices").json()["devices"]
+    assert (remote["name"], remote["kind"]) == ("RPC0", "rpc")
+    (share, _) = told["plan"]["shares"]
+    assert share["free"] <= part["total"]
+    assert share["weights"] < told["taken"]["RPC0"] <= part["total"]
+
+
+def test_a_worker_that_is_named_twice_is_one_device(tmp_path: Path) -> None:
+    with worker(tmp_path / "worker.log") as (endpoint, _):
+        port = endpoint.rpartition(":")[2]
+        found = told_devices("--rpc", f"{endpoint},localhost:{port},{endpoint}")
+    assert [device["name"] for device in found] == ["RPC0", "CPU"]
+
+
+def test_another_machine_behind_the_same_tunnel_is_measured_anew(tmp_path: Path) -> None:
+    endpoint = f"127.0.0.1:{free_port()}"
+    speeds = []
+    for part in ("0.5", "0.5", "0.6"):
+        with worker(tmp_path / "worker.log", "--devices", f"CPU:{part}", endpoint=endpoint):
+            speeds.append(told_devices("--rpc", endpoint)[0]["speed"])
+    assert speeds[0] == speeds[1], "it is known"
+    assert speeds[0] != speeds[2], "it has another amount of memory, so it is another machine"
 
 
 def test_layers_are_split_over_three(demo_gguf: Path, tmp_path: Path) -> None:
@@ -123,51 +142,11 @@ def test_layers_are_split_over_three(demo_gguf: Path, tmp_path: Path) -> None:
     assert all(share["kv"] == shares[0]["kv"] * share["layers"] // 10 for share in shares[:-1])
 
 
-# The first two loads find no memory, as when another program has taken it since the plan.
-OUT_OF_MEMORY = """
-import sys
-from pathlib import Path
-from localqwen.engine.engine import Engine
-from localqwen.engine.model import Model
-from localqwen.engine.options import EngineOptions
-from localqwen.errors import OutOfMemoryError
-from tests.server.running import wait_until
-from localqwen.events import Ready
-
-load, plans = Model.load.__func__, []
-
-def short(cls, path, placement, on_progress):
-    share = engine.planned.plan.devices[0]
-    plans.append(share.weights + share.kv + share.compute)
-    if len(plans) < 3:
-        raise OutOfMemoryError("taken")
-    return load(cls, path, placement, on_progress)
-
-Model.load = classmethod(short)
-for _ in range(2):
-    engine = Engine(Path(sys.argv[1]), EngineOptions(context=512, threads=1, rpc=(sys.argv[2],)))
-    engine.start()
-    wait_until(lambda: isinstance(engine.state, Ready), "the model is loaded")
-    assert engine.close()
-print(*plans)
-"""
-
-
-def test_a_load_that_runs_out_of_memory_takes_less_and_remembers(
-    demo_gguf: Path, workers: list[tuple[str, subprocess.Popen[bytes]]]
-) -> None:
-    command = [sys.executable, "-c", OUT_OF_MEMORY, str(demo_gguf), workers[0][0]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
-    assert done.returncode == 0, done.stderr
-    first, second, third, again = map(int, done.stdout.split())
-    assert first > second > third > 0
-    assert again == third
-
-
 def test_a_72b_model_on_three_is_counted_by_llama_cpp(tmp_path: Path) -> None:
     path = write_hollow(tmp_path / "Qwen2-72B.gguf", QWEN2_72B)
     with ExitStack() as stack:
         found = [stack.enter_context(worker(tmp_path / f"w{i}.log"))[0] for i in range(3)]
+        call_fast(*found)
         options = ("--rpc", ",".join(found), "--devices", "RPC0:12,RPC1:16,RPC2:14.5", "--ctx", "8192")
         command = [*LOCALQWEN, "plan", str(path), "--json", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
@@ -210,6 +189,15 @@ def test_a_worker_is_loud_and_stays_on_loopback(tmp_path: Path) -> None:
         busy = subprocess.run([*LOCALQWEN, "worker", "--listen", address], capture_output=True, text=True, check=False)
     assert busy.returncode == 1
     assert "choose another --listen" in busy.stderr
+
+
+def test_our_protocol_is_that_of_this_build(tmp_path: Path) -> None:
+    with worker(tmp_path / "worker.log") as (endpoint, _):
+        host, port = endpoint.split(":")
+        with socket.create_connection((host, int(port)), DEADLINE) as connection:
+            connection.sendall(bytes([14]) + (24).to_bytes(8, "little") + bytes(24))
+            answer = connection.makefile("rb").read(11)
+    assert tuple(answer[8:10]) == registry.RPC_VERSION
 
 
 def test_a_worker_that_is_not_there_is_one_sentence(demo_gguf: Path) -> None:

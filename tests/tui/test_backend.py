@@ -13,10 +13,11 @@ import pytest
 
 from localqwen.device_memory import DeviceMemory
 from localqwen.errors import ServerError
-from localqwen.events import AnswerEvent, Delta, Finished, Loading, Prefill, Ready
+from localqwen.events import AnswerEvent, Delta, Finished, Loading, Planned, Prefill, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 from tests.tui.fakes import FakeConnection
+from tests.tui.plans import SMALL_PLAN
 from tui.asking import Asking
 from tui.backend import Backend
 from tui.backend_state import Failed, Starting, Stopped
@@ -67,6 +68,17 @@ async def test_loading_is_given_up_and_begun_again() -> None:
         backend.start()
         await until(lambda: isinstance(backend.state, Ready))
         assert connection.lives == 2
+
+
+async def test_a_plan_is_forgotten_when_the_model_is_loaded_anew() -> None:
+    connection = FakeConnection(ready=False)
+    async with living(connection) as backend:
+        connection.load(Planned(SMALL_PLAN))
+        await until(lambda: backend.planned is not None)
+        backend.start()
+        assert backend.planned is None
+        assert backend.memory == ()
+        await until(lambda: connection.lives == 2)
 
 
 async def test_what_an_old_life_still_says_is_not_heard() -> None:

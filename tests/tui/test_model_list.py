@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localqwen import catalog
+from localqwen.client import Client
 from localqwen.endpoint import Endpoint
-from localqwen.events import Planned
+from localqwen.events import Planned, Ready
 from localqwen.library import InstalledModel
 from localqwen.plan import Plan, Share
 from localqwen.serve_options import ServeOptions
+from localqwen.supervisor import Supervisor
 from tui.connections import LocalServer, RemoteServer
 from tui.model_list import (
     Machine,
@@ -27,7 +30,15 @@ from tui.model_list import (
     rows,
     window_words,
 )
-from tui.model_source import LocalModels, RemoteModels, look_at_machine, name_among_them, read_machine, source_for
+from tui.model_source import (
+    LocalModels,
+    RemoteModels,
+    limited,
+    look_at_machine,
+    name_among_them,
+    read_machine,
+    source_for,
+)
 
 GB = 10**9
 CARDS = catalog.cards()
@@ -106,6 +117,32 @@ async def test_this_machine_is_looked_at() -> None:
 @pytest.mark.parametrize("output", [b"", b"{}x", b"[1]", b'[{"name": "x"}]', b"null"])
 def test_devices_that_make_no_sense_are_no_machine(output: bytes) -> None:
     assert read_machine(output) is None
+
+
+async def test_a_running_server_is_asked_and_no_other_process(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object) -> Machine:
+        raise AssertionError("it would open every card once more")
+
+    monkeypatch.setattr("tui.model_source.look_at_machine", never)
+    connection = LocalServer(demo_gguf, "demo", ServeOptions(ctx=512, devices="none"))
+    supervisor = Supervisor(demo_gguf, connection.options, "demo")
+    async with Client(await supervisor.start()) as client, aclosing(client.attach()) as events:
+        async for event in events:
+            if isinstance(event, Ready):
+                break
+        (host,) = await connection.devices()
+        assert (host["name"], host["kind"]) == ("CPU", "cpu")
+        assert 0 < host["free"] < host["total"]
+        assert all(row.fit != "unknown" for row in await source_for(connection).judged())
+    assert await LocalServer(Path("/nowhere.gguf"), "x").devices() == []
+
+
+def test_devices_that_are_not_to_be_used_hold_nothing() -> None:
+    machine = Machine(16 << 30, (("CUDA0", 24 << 30), ("CUDA1", 8 << 30)))
+    assert limited(machine, "CUDA1") == Machine(16 << 30, (("CUDA1", 8 << 30),))
+    assert limited(machine, "none") == Machine(16 << 30)
+    assert limited(machine, "cuda0:20, CPU:0.5") == Machine(1 << 29, (("CUDA0", 20 << 30),))
+    assert limited(machine, "CUDA0:much") == machine
 
 
 async def test_models_on_this_machine(demo_home: Path) -> None:
