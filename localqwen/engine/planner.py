@@ -23,6 +23,7 @@ from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with
 from localqwen.engine.explain import check_pins, explained, too_large
 from localqwen.engine.gguf_file import parts, read_shape
 from localqwen.engine.inventory import (
+    CUDA_CODE,
     CUDA_REST,
     PROMPT_GRAPH,
     RESTS,
@@ -151,7 +152,7 @@ class Planner:
             taken[share.device] = used
             rest = used - share.used + share.rest
             # Beyond that it is another program's doing, or the draft model's.
-            if handle.backend == "CUDA" and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
+            if handle.backend in CUDA_CODE and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
                 self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
         record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
         self._notebook.put(LOADS, self.identity, record)
@@ -218,7 +219,7 @@ class Planner:
         # CUDA takes more for prompts than llama.cpp counts.
         beyond = shape.pool_bytes(key.ubatch) + (0 if key.full else PROMPT_GRAPH)
         by_name = {
-            handle.name: replace(part, compute=part.compute + beyond) if handle.backend == "CUDA" else part
+            handle.name: replace(part, compute=part.compute + beyond) if handle.backend in CUDA_CODE else part
             for handle, part in zip(used, counted, strict=False)
         }
         nothing = Bytes(0, 0, 0)

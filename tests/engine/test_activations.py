@@ -15,7 +15,7 @@ from localqwen.engine.candidate import Key, Layout
 from localqwen.engine.gguf_file import read_shape
 from tests.fixtures.hollow import PADDED_72B, QWEN2_05B, QWEN2_7B, write_hollow
 from tests.server.running import DEADLINE
-from tests.server.test_workers import worker
+from tests.server.workers import worker
 
 # Devices that are added to ggml's registry stay there, so another process asks.
 COUNT = """

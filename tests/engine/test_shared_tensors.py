@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,8 +22,8 @@ from localqwen.engine.slices import Slices
 from tests.fixtures.build import converter_sources, smollm2_768_checkpoint
 from tests.fixtures.cache import cached
 from tests.fixtures.hollow import QWEN2_7B, write_hollow
-from tests.server.running import wait_until
-from tests.server.test_workers import ask, free_port, served
+from tests.server.test_workers import ask, served
+from tests.server.workers import worker
 
 # A worker that says what it allocates.
 TALKING = """
@@ -35,33 +32,8 @@ import llama_cpp.llama_cpp as llama
 from localqwen.engine import registry
 devices = [handle for handle in registry.handles() if handle.kind == "cpu"]
 llama.llama_log_set(ctypes.cast(None, llama.llama_log_callback), ctypes.c_void_p(None))
-registry.serve_rpc(sys.argv[1], 1, devices)
+registry.serve_rpc(sys.argv[3], 1, devices)  # as of `worker --listen HOST:PORT`
 """
-
-
-@contextmanager
-def talking_worker(log: Path) -> Iterator[str]:
-    endpoint = f"127.0.0.1:{free_port()}"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", TALKING, endpoint],
-            env={**os.environ, "GGML_RPC_DEBUG": "1"},
-            stdout=output,
-            stderr=output,
-        )
-    host, port = endpoint.split(":")
-
-    def listens() -> bool:
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
-
-    try:
-        wait_until(listens, "the worker listens")
-        yield endpoint
-    finally:
-        process.kill()
-        process.wait()
 
 
 def allocated(log: Path) -> list[int]:
@@ -84,10 +56,14 @@ def wide_gguf() -> Path:
     )
 
 
-def test_two_workers_share_every_tensor_as_planned(wide_gguf: Path, tmp_path: Path) -> None:
+def test_two_workers_share_every_tensor_as_planned(
+    wide_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = [tmp_path / f"worker{i}.log" for i in range(2)]
+    monkeypatch.setenv("GGML_RPC_DEBUG", "1")
+    talking = (sys.executable, "-c", TALKING)
     with ExitStack() as stack:
-        endpoints = [stack.enter_context(talking_worker(log)) for log in logs]
+        endpoints = [stack.enter_context(worker(log, program=talking))[0] for log in logs]
         options = ("--rpc", ",".join(endpoints), "--split-mode", "tensor", "--ctx", "2048", "--ubatch", "128")
         with served(wide_gguf, tmp_path / "serve.log", *options) as url:
             plan = httpx.get(f"{url}/localqwen/plan").json()["plan"]
