@@ -215,7 +215,7 @@ class Desk(Display):
     def send(self, outgoing: Outgoing) -> None:
         """Ask, or queue behind the answer that is on its way; what cannot be kept comes back to the composer."""
         conversation = self.conversation
-        self.transcript.follow()
+        self._follow()
         turn = self._ask if self.turns.begin(conversation) else self._enqueue
         self.run(partial(turn, conversation, outgoing), "turns")
 
@@ -227,9 +227,14 @@ class Desk(Display):
             self.voice.say(safe_line(f"An answer is on its way: {self.key('answer.stop')} stops it."))
             return False
         if conversation is self.conversation:
-            self.transcript.follow()
+            self._follow()
         self.run(partial(self._take, conversation, prepare, how), "turns")
         return True
+
+    def _follow(self) -> None:
+        """To the end, where the next answer comes; a mark further up is about what was said before."""
+        self.transcript.clear_cursor()
+        self.transcript.follow()
 
     def send_waiting(self, conversation: Conversation) -> None:
         """Ask what waits in a conversation's queue, first come first."""

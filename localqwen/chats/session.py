@@ -117,20 +117,21 @@ class Conversation(OpenChat):
 
     # -- branches --------------------------------------------------------------------------------------------------
 
-    def rewind(self, answer_id: int) -> None:
-        """Go back to the question of an answer, so that :meth:`respond` makes another one beside it.
+    def rewind(self, message_id: int) -> None:
+        """Go back to a question, or to that of an answer, so that :meth:`respond` makes another answer to it.
 
         It is not committed before the new answer begins: a kill in between leaves the old one where it was.
 
         Raises:
             BusyError: An answer is being written.
-            MisplacedError: The message answers no question.
+            MisplacedError: The message is an answer to no question.
         """
         self._refuse_while_busy()
-        above = self.tree.path(answer_id)[:-1]
-        if self.tree[answer_id].role != "assistant" or not above or above[-1].role == "assistant":
+        path = self.tree.path(message_id)
+        questions = path[:-1] if path[-1].role == "assistant" else path
+        if not questions or questions[-1].role == "assistant":
             raise MisplacedError("nothing was asked before this message, so there is nothing to answer again")
-        self._go_to(above[-1].id)
+        self._go_to(questions[-1].id)
 
     async def edit(self, message_id: int, text: str, attachments: Sequence[Attachment] = ()) -> Message:
         """Commit another version of a person's message beside it; :meth:`respond` then answers it."""

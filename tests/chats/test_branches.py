@@ -10,6 +10,7 @@ import pytest
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import AnswerStream, BusyError, Conversation, MisplacedError
 from localqwen.chats.store import ChatStoreError, Store
+from localqwen.chats.transfer import Transfer
 from localqwen.chats.tree import Message
 from localqwen.events import AnswerEvent, Delta, Finished, Usage
 from localqwen.params import ChatMessage, SamplingParams
@@ -176,12 +177,27 @@ async def test_nothing_moves_under_an_answer(store: Store) -> None:
     assert (await answering).text == "b"
 
 
+async def test_a_question_can_be_gone_back_to_and_an_answer_to_nothing_cannot(store: Store) -> None:
+    conversation = Conversation(store)
+    await turn(conversation, "q", "a")
+    question, _ = conversation.path
+    await turn(conversation, "and then?", "more")
+    conversation.rewind(question.id)
+    assert texts(conversation) == ["q"]
+    await respond(conversation, said("b"))
+    assert texts(await reopened(store, conversation)) == ["q", "b"]
+
+    lone = Message(1, 0, None, "assistant", "Hello.", "done", 1.0)
+    chat = store.add(Transfer("t", 1.0, 1.0, "", PARAMS, (lone,), 1))
+    imported = await Conversation.open(store, chat.id)
+    with pytest.raises(MisplacedError, match="nothing was asked"):
+        imported.rewind(imported.path[0].id)
+
+
 async def test_a_person_s_words_are_no_answer(store: Store) -> None:
     conversation = Conversation(store)
     answer = await turn(conversation, "q", "a")
     question = conversation.path[0]
-    with pytest.raises(MisplacedError, match="nothing was asked"):
-        conversation.rewind(question.id)
     with pytest.raises(MisplacedError, match="the user's"):
         await conversation.edit_answer(question.id, "x")
     with pytest.raises(MisplacedError, match="the assistant's"):

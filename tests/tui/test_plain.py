@@ -111,6 +111,18 @@ async def test_a_stopped_answer_goes_on_from_where_it_stopped(store: Store, conn
     assert [(message.text, message.state) for message in path][1] == ("Once. Upon a time.", "done")
 
 
+async def test_a_question_that_no_answer_followed_is_answered(store: Store, connection: FakeConnection) -> None:
+    question = store.ask(store.create_chat().id, None, "tell")
+    async with chatting(store, connection) as terminal:
+        terminal.type("/open 1")
+        await terminal.shows("You: tell")
+        terminal.type("/continue")
+        connection.client.answer("Once.")
+        await terminal.shows("fake: Once.\nYou: ")
+    path = store.tree(question.chat_id).path(store.chats()[0].tip)
+    assert [message.text for message in path] == ["tell", "Once."]
+
+
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "notes.txt").write_text("The shed leaks.")

@@ -47,37 +47,39 @@ class AnswerCommands:
         desk.composer.focus()
 
     async def regenerate(self, _: str) -> None:
-        """Another answer beside the marked or last one."""
+        """Another answer beside the marked or last one, or one to the question that is marked or was never answered."""
+        desk = self._desk
+        conversation = desk.conversation
+        marked = self._marked(None)
+        if marked is None:
+            desk.voice.say(SafeText("There is no answer yet."))
+            return
+        message_id = marked.id
+
+        async def prepare() -> None:
+            conversation.rewind(message_id)
+
+        desk.take_turn(conversation, prepare)
+
+    async def continue_(self, _: str) -> None:
+        """More of the last answer; where it was never begun, all of it."""
         desk = self._desk
         conversation = desk.conversation
         path = conversation.path
-        marked = self._marked("assistant")
-        if marked is None and path and path[-1].role == "user":
-            desk.take_turn(conversation, _nothing)  # a question that was never answered
-        elif marked is None:
-            desk.voice.say(SafeText("There is no answer yet."))
+        if desk.turns.is_under_way(conversation):
+            desk.voice.say(SafeText("It is going on already."))
+        elif conversation.can_resume:
+            desk.take_turn(conversation, _nothing, "resume")
+        elif path and path[-1].role == "user":
+            desk.take_turn(conversation, _nothing)
         else:
-            answer_id = marked.id
-
-            async def prepare() -> None:
-                conversation.rewind(answer_id)
-
-            desk.take_turn(conversation, prepare)
-
-    async def continue_(self, _: str) -> None:
-        """More of the last answer."""
-        desk = self._desk
-        if not desk.conversation.can_resume:
-            under_way = desk.turns.is_under_way(desk.conversation)
-            desk.voice.say(SafeText("It is going on already." if under_way else "There is no answer to continue."))
-            return
-        desk.take_turn(desk.conversation, _nothing, "resume")
+            desk.voice.say(SafeText("There is no answer to continue."))
 
     async def edit(self, _: str) -> None:
         """Change the marked message, or the person's last one: a question is asked again, an answer only kept."""
         desk = self._desk
         conversation = desk.conversation
-        message = self._marked(None) if desk.transcript.current is not None else self._marked("user")
+        message = self._marked(None if desk.transcript.seen is not None else "user")
         if message is None:
             desk.voice.say(NOTHING)
             return
@@ -148,10 +150,10 @@ class AnswerCommands:
             desk.show_path()
 
     def _marked(self, role: str | None) -> Message | None:
-        """The marked message, or the one before it in that role; without a mark, the last one."""
+        """The marked message, or the one before it in that role; without a mark that is in view, the last one."""
         desk = self._desk
         path = desk.conversation.path
-        current = desk.transcript.current
+        current = desk.transcript.seen
         if current is not None and current.key is not None:
             ids = [message.id for message in path]
             if current.key in ids:
@@ -161,7 +163,7 @@ class AnswerCommands:
     def _branched(self) -> Message | None:
         marked = self._marked(None)
         tree = self._desk.conversation.tree
-        if self._desk.transcript.current is not None:
+        if self._desk.transcript.seen is not None:
             return marked if marked is not None and tree.position(marked.id)[1] > 1 else None
         path = self._desk.conversation.path
         return next((message for message in reversed(path) if tree.position(message.id)[1] > 1), None)
