@@ -9,7 +9,7 @@ from localqwen.events import Loading
 from tui.attachments import Outgoing
 from tui.desk import Desk
 from tui.handlers import Handler
-from tui.sanitize import SafeText, safe, safe_line
+from tui.sanitize import SafeText, safe_line
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -88,22 +88,26 @@ class AnswerCommands:
             return
         is_question = message.role == "user"
         title = SafeText("Edit your message" if is_question else "Edit the answer")
-        what = "asks again, and the old version stays as a branch" if is_question else "keeps it as a branch"
+        what = "asks again and keeps the old version" if is_question else "keeps it as a branch"
         then = "" if is_question else "; /continue then goes on from there"
-        hint = safe_line(f"{desk.key('dialog.accept')} {what}{then}; {desk.key('dialog.cancel')} cancels")
+        keys = f"{desk.key('dialog.cancel')} cancels, {desk.key('dialog.editor')} opens your editor"
+        hint = safe_line(f"{desk.key('dialog.accept')} {what}{then}; {keys}")
         from tui.screens.edit import EditScreen
 
-        text = await desk.screen.app.push_screen_wait(EditScreen(title, safe(message.text), hint))
-        if text is None or text == safe(message.text):
+        async def keep(text: str) -> None:
+            if is_question:
+                await conversation.edit(message.id, text, message.attachments)
+            else:
+                await conversation.edit_answer(message.id, text)
+
+        files = [safe_line(one.name) for one in message.attachments]
+        editor = desk.settings().editor or None
+        screen = EditScreen(title, message.text, hint, files=files, keep=keep, editor=editor)
+        if await desk.screen.app.push_screen_wait(screen) is None:
             return
         if is_question:
-            attachments = message.attachments
-
-            async def prepare() -> None:
-                await conversation.edit(message.id, text, attachments)
-
-            desk.take_turn(conversation, prepare)
-        elif await desk.voice.trying(conversation.edit_answer(message.id, text)) and conversation is desk.conversation:
+            desk.take_turn(conversation, _nothing)
+        elif conversation is desk.conversation:
             desk.show_path()
 
     async def switch(self, direction: int, key: int | None = None) -> None:

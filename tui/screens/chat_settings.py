@@ -16,7 +16,7 @@ from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.params import SamplingParams
 from localqwen.settings import check, sampling_options, typed
-from tui.sanitize import SafeText, safe, safe_line
+from tui.sanitize import SafeText, safe_line
 from tui.screens.form import Form
 from tui.widgets.fields import LineField, TextField
 
@@ -66,7 +66,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
             with VerticalScroll(id="chat-settings", can_focus=False):
                 yield Label("System prompt: what the model is told before everything else")
                 yield TextField(
-                    safe(self._settings.system),
+                    self._settings.system,
                     id="system",
                     soft_wrap=True,
                     show_line_numbers=False,
@@ -117,7 +117,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
         if now not in (self._first, self._filled) and not self._is_certain(("take", preset.id, now), question):
             event.select.clear()
             return
-        self.query_one("#system", TextArea).load_text(safe(preset.system))
+        self.query_one("#system", TextArea).load_text(preset.system)
         for option in sampling_options():
             self.query_one(f"#param-{option.name}", Input).value = _shown(getattr(preset.params, option.name))
         self.query_one("#preset-name", Input).value = safe_line(preset.name)
@@ -178,7 +178,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
         if problem is not None:
             self.say(safe_line(problem))
             return None
-        return ChatSettings(self.query_one("#system", TextArea).text, params)
+        return ChatSettings(self.query_one("#system", TextField).kept, params)
 
     def _list_presets(self) -> None:
         try:

@@ -43,6 +43,11 @@ class Form(ModalScreen[Result | None]):
         """What is in the fields now may be left without a question."""
         self._first = self.state()
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether what is in the fields is what they began with."""
+        return self.state() == self._first
+
     def may_leave(self, key: str) -> bool:
         """Whether nothing would be lost, or a person has been told so; ``key`` is what they press."""
         now = self.state()
