@@ -247,7 +247,7 @@ class ChatApp(App[None]):
         from tui.screens.form import Form
 
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, Form) and not screen.may_leave(label(self.settings, "quit")):
+            if isinstance(screen, Form) and not screen.may_quit(label(self.settings, "quit")):
                 return
         if self.chat.desk.would_forget and not isinstance(self.screen, ForgetScreen):
             self.push_screen(ForgetScreen(), self._quit_if)

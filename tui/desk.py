@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.screen import Screen
 
@@ -24,6 +24,9 @@ from tui.sanitize import safe_line
 from tui.turns import Prepare, Turns
 from tui.voice import Voice
 from tui.widgets.find_bar import FindBar
+
+if TYPE_CHECKING:
+    from tui.screens.drafted import Save
 
 LISTED_AT_ONCE = 500
 
@@ -193,11 +196,25 @@ class Desk(Display):
         self.run(partial(self._keep_draft, self.conversation, draft), "drafts")
 
     async def _keep_draft(self, conversation: Conversation, draft: Outgoing) -> None:
-        had_chat = conversation.chat is not None
+        before = conversation.chat is not None, conversation.has_draft
         await self.voice.trying(conversation.save_draft(draft.text, draft.attachments))
-        # The list shows the drafts of conversations that have nothing else.
-        if had_chat != (conversation.chat is not None) or conversation.tip is None:
+        # The list shows where drafts are, and those of conversations that have nothing else.
+        if before != (conversation.chat is not None, conversation.has_draft) or conversation.tip is None:
             self.list_chats()
+
+    async def unfinished(self, conversation: Conversation, message_id: int | None) -> tuple[str | None, Save | None]:
+        """For the dialog that changes a message, or the system prompt: what was typed before, and what keeps the rest.
+
+        In a temporary conversation nothing is kept.
+        """
+        if conversation.store.is_temporary:
+            return None, None
+        try:
+            draft = await conversation.unfinished(message_id)
+        except LocalqwenError as error:
+            self.voice.complain(error)
+            draft = None
+        return draft, partial(conversation.save_unfinished, message_id)
 
     def count_tokens(self) -> None:
         """Show how much of the context the draft takes."""
@@ -274,6 +291,7 @@ class Desk(Display):
             self.composer.fill(text, (*outgoing.attachments, *now.attachments))
 
     def _queue_changed(self, conversation: Conversation) -> None:
+        self.list_chats()  # the draft has become a message
         if conversation is self.conversation and self.is_alive:
             self.show_queue()
 

@@ -89,7 +89,8 @@ class ChatRows(Database):
                 "AND system = ? AND params = ? "
                 "AND NOT EXISTS (SELECT 1 FROM message WHERE chat_id = chat.id) "
                 "AND NOT EXISTS (SELECT 1 FROM queued WHERE chat_id = chat.id) "
-                "AND NOT EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)",
+                "AND NOT EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id) "
+                "AND NOT EXISTS (SELECT 1 FROM unfinished WHERE chat_id = chat.id)",
                 (chat_id, storable(system), params_json(params)),
             )
             return cursor.rowcount > 0

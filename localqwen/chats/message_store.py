@@ -59,8 +59,12 @@ class MessageRows(ChatRows):
         return message
 
     def branch(self, replaced: Message, text: str, attachments: Sequence[Attachment] = ()) -> Message:
-        """Add a finished message beside ``replaced``, in its role, and make it the tip. The draft stays."""
-        with self._writing():
+        """Add a finished message beside ``replaced``, in its role, and make it the tip. The draft stays.
+
+        What was being written in its place is not unfinished any more.
+        """
+        with self._writing() as db:
+            db.execute("DELETE FROM unfinished WHERE message_id = ?", (replaced.id,))
             return self._insert(
                 replaced.chat_id,
                 replaced.parent_id,

@@ -144,6 +144,24 @@ STEPS: tuple[tuple[str, ...], ...] = (
         END
         """,
     ),
+    # 3: nothing that is typed is lost, in dialogs as well.
+    # - `unfinished` is another text of a message, or where `message_id` is NULL of the system prompt, that is being
+    #   written; `holder` is who writes it, as in step 1. It is no column of `message`, whose rows may be large.
+    # - `chat_drafted` finds the drafts that were left behind without reading every conversation at each start.
+    (
+        """
+        CREATE TABLE unfinished (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            chat_id INTEGER NOT NULL REFERENCES chat(id) ON DELETE CASCADE,
+            message_id INTEGER REFERENCES message(id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            holder TEXT
+        ) STRICT
+        """,
+        "CREATE INDEX unfinished_chat ON unfinished(chat_id)",
+        "CREATE INDEX unfinished_message ON unfinished(message_id) WHERE message_id IS NOT NULL",
+        "CREATE INDEX chat_drafted ON chat(updated DESC) WHERE deleted_at IS NULL AND draft <> ''",
+    ),
 )
 
 

@@ -78,6 +78,11 @@ class OpenChat:
         return self.answer is not None and not self.answer.is_over
 
     @property
+    def has_draft(self) -> bool:
+        """Whether there is a draft, as it is kept."""
+        return bool(self.draft or self.draft_attachments)
+
+    @property
     def path(self) -> list[Message]:
         """The messages to show, first to last."""
         return self.tree.path(self.tip)
@@ -139,6 +144,25 @@ class OpenChat:
             chat = await self._ensure_chat()
             await committed(self._store.rename, chat.id, title)
             await self._refresh()
+
+    async def save_unfinished(self, message_id: int | None, text: str | None) -> None:
+        """Keep what is being written in place of a message, or for ``None`` of the system prompt, until it is accepted.
+
+        A ``text`` of ``None`` forgets it.
+        """
+        async with self._writing:
+            if text is None and self.chat is None:
+                return
+            chat = await self._ensure_chat()
+            await committed(self._store.save_unfinished, chat.id, message_id, text)
+            if text is None and self.tip is None:
+                await self._discard_if_empty(chat)
+
+    async def unfinished(self, message_id: int | None) -> str | None:
+        """What was being written in place of a message, or for ``None`` of the system prompt."""
+        if self.chat is None:
+            return None
+        return await asyncio.to_thread(self._store.unfinished, self.chat.id, message_id)
 
     # -- the queue -------------------------------------------------------------------------------------------------
 

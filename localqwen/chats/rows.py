@@ -12,15 +12,19 @@ from localqwen.chats.tree import Chat, Message
 from localqwen.events import Usage
 from localqwen.params import SamplingParams
 
-CHAT = "id, title, tip, created, updated, draft, pinned, system, params"
+CHAT = (
+    "id, title, tip, created, updated, draft, pinned, system, params, "
+    "draft <> '' OR EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)"
+)
 MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments"
 
 
 def chat_of(row: Sequence[Any], draft_attachments: str | None = None) -> Chat:
     """A conversation from the columns :data:`CHAT`, and its draft's files where they were read."""
-    chat_id, title, tip, created, updated, draft, pinned, system, params = row
+    chat_id, title, tip, created, updated, draft, pinned, system, params, is_drafted = row
     files = attachments_of(draft_attachments or "[]")
-    return Chat(chat_id, title, tip, created, updated, draft, bool(pinned), system, params_of(params), files)
+    settings = bool(pinned), system, params_of(params)
+    return Chat(chat_id, title, tip, created, updated, draft, *settings, files, is_drafted=bool(is_drafted))
 
 
 def message_of(row: Sequence[Any]) -> Message:

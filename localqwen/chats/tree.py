@@ -51,7 +51,7 @@ class Chat:
 
     ``tip`` is the last message of the path that is shown; ``None`` while it is empty. ``system`` is the system prompt,
     ``""`` for none. In ``params``, what is ``None`` is the model's default. ``draft_attachments`` may be large and are
-    left out where many conversations are listed.
+    left out where many conversations are listed; ``is_drafted`` tells there too whether there is a draft.
     """
 
     id: int
@@ -64,6 +64,7 @@ class Chat:
     system: str = ""
     params: SamplingParams = field(default_factory=SamplingParams)
     draft_attachments: tuple[Attachment, ...] = ()
+    is_drafted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from textual.widgets import TextArea
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.settings import Settings
-from tests.tui.stage import Stage, staged
+from tests.tui.stage import Stage, killed, staged
 from tests.tui.test_sanitize import is_harmless
 from tui.app import ChatApp
 from tui.screens.chat_settings import ChatSettingsScreen
@@ -141,3 +141,92 @@ async def test_an_editor_that_is_not_there_is_told_of_in_the_dialog(store: Store
         await stage.press("ctrl+g")
         await stage.sees("The settings name the editor /no/such-editor")
         assert shown(stage) == "first"
+
+
+async def test_an_edit_outlives_a_kill_and_is_offered_again(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "one")
+        await stage.ask("second", "two")
+        chat, message = stage.chat.id, stage.kept[0].id
+        await stage.press(*["alt+up"] * 4)
+        await editing(stage)
+        await stage.write(", in other words")
+        await stage.until(lambda: store.unfinished(chat, message) == "first, in other words")
+        after = killed(store, tmp_path / "after")
+    async with staged(after) as stage:
+        await stage.hears_of("A message that was being edited is in “first”")
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("two")
+        await stage.press(*["alt+up"] * 4)
+        await editing(stage)
+        await stage.sees("What you typed before is here again.", "first, in other words")
+        await stage.press("ctrl+s")
+        await stage.until(lambda: stage.client.asked)
+        assert stage.kept_texts[0] == "first, in other words"
+        assert after.left_behind() == []
+        assert after.unfinished(chat, message) is None
+    after.close()
+
+
+async def test_an_edit_that_is_given_up_is_not_offered_again(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "one")
+        message = stage.kept[0].id
+        await editing(stage)
+        await stage.write("!")
+        await stage.until(lambda: store.unfinished(stage.chat.id, message) == "first!")
+        await stage.press("escape", "escape")
+        await stage.is_back()
+        await stage.until(lambda: store.unfinished(stage.chat.id, message) is None)
+        await editing(stage)
+        assert shown(stage) == "first"
+
+
+async def test_quitting_keeps_an_edit_without_a_question(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("first", "one")
+        chat, message = stage.chat.id, stage.kept[0].id
+        await editing(stage)
+        await stage.fill("#edit", "first!")
+        await stage.press("ctrl+q")
+        await stage.until(lambda: not stage.app.is_running)
+    assert store.unfinished(chat, message) == "first!"
+
+
+async def test_an_edit_whose_draft_cannot_be_kept_is_asked_about(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ChatStoreError("the disk is full")
+
+    async with staged(store) as stage:
+        await stage.ask("first", "one")
+        await editing(stage)
+        monkeypatch.setattr(store, "save_unfinished", fail)
+        await stage.write("!")
+        await stage.sees("The disk is full")
+        await stage.press("ctrl+q")
+        await stage.sees("Ctrl+Q again gives the changes up")
+
+
+async def test_a_system_prompt_outlives_a_kill_and_is_offered_again(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await stage.slash("chat")
+        await stage.opens(ChatSettingsScreen)
+        await stage.fill("#system", "You are a pirate.")
+        await stage.until(lambda: [one.kind for one in store.left_behind()] == [] and store.chats())
+        chat = store.chats()[0].id
+        await stage.until(lambda: store.unfinished(chat, None) == "You are a pirate.")
+        after = killed(store, tmp_path / "after")
+        await stage.press("escape", "escape")
+        await stage.is_back()
+        await stage.until(lambda: store.chats() == [])
+    async with staged(after) as stage:
+        await stage.hears_of("A system prompt that was being written is in “Untitled”")
+        await stage.press("ctrl+l", "enter")
+        await stage.until(lambda: stage.open.chat)
+        await stage.slash("chat")
+        await stage.sees("You are a pirate.", "What you typed before is here again.")
+        await stage.press("ctrl+s")
+        await stage.is_back()
+        await stage.until(lambda: stage.open.system == "You are a pirate.")
+        await stage.until(lambda: after.left_behind() == [])
+    after.close()

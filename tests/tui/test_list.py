@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.store import Store
 from localqwen.events import Finished
-from tests.tui.stage import Stage, staged
+from tests.tui.stage import Stage, killed, staged
 from tui.screens.line import LineScreen
 
 
@@ -121,3 +124,26 @@ async def test_the_list_goes_and_comes_with_the_room_for_it(store: Store) -> Non
         await stage.press("ctrl+s")
         await stage.pilot.resize_terminal(110, 40)
         await stage.misses("Conversations")
+
+
+async def test_a_pencil_marks_every_conversation_in_which_something_was_not_sent(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await three_chats(stage)
+        await stage.write("half a thought")
+        await stage.until(lambda: stage.list_titles == ["✎ newest", "middle", "oldest"])
+        await stage.press("ctrl+l", "end", "enter")
+        await stage.sees("to the oldest")
+        stage.composer.attach(Attachment("notes.txt", "the notes"))
+        await stage.until(lambda: stage.list_titles == ["✎ newest", "middle", "✎ oldest"])
+        assert store.left_behind() == []  # whoever typed them is there
+        after = killed(store, tmp_path / "after")
+        await stage.begin("And?")
+        await stage.until(lambda: stage.list_titles == ["oldest", "✎ newest", "middle"])
+        await stage.write("once")
+        await stage.until(lambda: stage.list_titles[0] == "✎ oldest")
+        await stage.press("enter")
+        await stage.until(lambda: stage.list_titles[0] == "oldest")
+    async with staged(after) as stage:
+        await stage.hears_of("A message that was not sent is in “newest” and 1 more: the list marks it with ✎.")
+        assert stage.list_titles == ["✎ newest", "middle", "✎ oldest"]
+    after.close()

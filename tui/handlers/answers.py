@@ -102,8 +102,10 @@ class AnswerCommands:
 
         files = [safe_line(one.name) for one in message.attachments]
         editor = desk.settings().editor or None
-        screen = EditScreen(title, message.text, hint, files=files, keep=keep, editor=editor)
+        draft, save = await desk.unfinished(conversation, message.id)
+        screen = EditScreen(title, message.text, hint, files=files, keep=keep, editor=editor, draft=draft, save=save)
         if await desk.screen.app.push_screen_wait(screen) is None:
+            await desk.voice.trying(conversation.save_unfinished(message.id, None))
             return
         if is_question:
             desk.take_turn(conversation, _nothing)
@@ -152,6 +154,7 @@ class AnswerCommands:
             both = _before(queue, desk.composer.draft)  # somebody may have typed on
             desk.composer.fill(both.text, both.attachments)
             desk.show_path()
+            desk.list_chats()
 
     def _marked(self, role: str | None) -> Message | None:
         """The marked message, or the one before it in that role; without a mark that is in view, the last one."""

@@ -152,10 +152,12 @@ class ConversationCommands:
         desk = self._desk
         conversation = desk.conversation
         now = ChatSettings(conversation.system, conversation.params)
-        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
+        draft, save = await desk.unfinished(conversation, None)
+        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling, draft, save)
         chosen = await desk.screen.app.push_screen_wait(screen)
+        if chosen is None or await desk.voice.trying(conversation.set_system(chosen.system)):
+            await desk.voice.trying(conversation.save_unfinished(None, None))
         if chosen is not None:
-            await desk.voice.trying(conversation.set_system(chosen.system))
             await desk.voice.trying(conversation.set_params(chosen.params))
             desk.count_tokens()
             desk.list_chats()

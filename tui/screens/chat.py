@@ -26,7 +26,7 @@ from tui.handlers.answers import AnswerCommands
 from tui.handlers.conversations import ConversationCommands
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
-from tui.left_behind import take_up_draft, tell_waiting
+from tui.left_behind import take_up_draft, tell_left, tell_waiting
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import NARROW, Sidebar
@@ -109,6 +109,7 @@ class ChatScreen(Screen[None]):
         self.desk.show(self.desk.blank())
         self.desk.run(partial(take_up_draft, self.desk), "waiting")
         self.desk.run(partial(tell_waiting, self.desk), "waiting")
+        self.desk.run(partial(tell_left, self.desk), "waiting")
         self.set_interval(TICK_SECONDS, self._tick)
 
     def on_resize(self) -> None:

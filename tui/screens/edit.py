@@ -9,16 +9,16 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static, TextArea
+from textual.widgets import Static
 
 from localqwen.errors import LocalqwenError
 from tui.sanitize import SafeText, safe_line, without_controls
 from tui.screens import DIALOG_KEYS
-from tui.screens.form import Form
+from tui.screens.drafted import DraftedForm, Save
 from tui.widgets.fields import TextField
 
 
-class EditScreen(Form[str]):
+class EditScreen(DraftedForm[str]):
     """A text in a box; Ctrl+S takes it, Esc leaves everything as it was. Dismissed with a text that is another one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,12 +36,15 @@ class EditScreen(Form[str]):
         files: Sequence[SafeText] = (),
         keep: Callable[[str], Awaitable[object]] | None = None,
         editor: str | None = None,
+        draft: str | None = None,
+        save: Save | None = None,
     ) -> None:
         """``keep`` commits the text before the dialog goes, so that what cannot be kept is still there.
 
         It raises :class:`LocalqwenError`. ``files`` go with the message as they are; ``editor`` is the settings'.
+        For ``draft`` and ``save`` see :class:`DraftedForm`.
         """
-        super().__init__()
+        super().__init__(draft, save)
         self._title = title
         # Bidirectional marks belong to the text; the field shows none of them.
         self._text = without_controls(text)
@@ -61,15 +64,16 @@ class EditScreen(Form[str]):
 
     def on_mount(self) -> None:
         """At the end of the text."""
-        self._area.move_cursor(self._area.document.end)
+        self.area.move_cursor(self.area.document.end)
 
     @property
-    def _area(self) -> TextArea:
-        return self.query_one(TextArea)
+    def hint(self) -> SafeText:
+        """See :class:`DraftedForm`."""
+        return self._hint
 
     def action_accept(self) -> None:
         """Take the new text, if it is one."""
-        area = self._area
+        area = self.area
         if area.read_only:
             return  # it is being kept
         if self.is_unchanged:
@@ -86,15 +90,14 @@ class EditScreen(Form[str]):
             if self._keep is not None:
                 await self._keep(text)
         except LocalqwenError as error:
-            self._area.read_only = False
-            sentence = str(error)
-            self.say(safe_line(f"{sentence[:1].upper()}{sentence[1:]}"))
+            self.area.read_only = False
+            self.complain(error)
         else:
             self.dismiss(text)
 
     def action_cancel(self) -> None:
         """Leave, unless the text is being kept."""
-        if not self._area.read_only:
+        if not self.area.read_only:
             super().action_cancel()
 
     @work(group="dialogs")
@@ -102,7 +105,7 @@ class EditScreen(Form[str]):
         """Write on in the person's own editor."""
         from tui.editor import EditorError, edit
 
-        area = self._area
+        area = self.area
         before = area.text
         try:
             after = await edit(self.app, before, configured=self._editor)
@@ -114,7 +117,7 @@ class EditScreen(Form[str]):
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`."""
-        return (self._area.text,)
+        return (self.area.text,)
 
     def say(self, sentence: SafeText) -> None:
         """See :class:`Form`."""

@@ -139,4 +139,4 @@ def _label(chat: Chat) -> str:
     pin = "▪ " if chat.pinned else ""
     if chat.tip is None:
         return f"{pin}✎ {safe_line(chat.draft[:200]) or 'Draft'}"
-    return pin + (safe_line(chat.title) or "Untitled")
+    return pin + ("✎ " if chat.is_drafted else "") + (safe_line(chat.title) or "Untitled")
