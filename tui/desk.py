@@ -83,6 +83,8 @@ class Desk(Display):
 
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""
+        if not self.is_listed and conversation is not self.conversation:
+            self.composer.forget_sent()
         self.conversation = conversation
         self.screen.query_one(FindBar).close()
         composer = self.composer
@@ -96,22 +98,31 @@ class Desk(Display):
         self.count_tokens()
 
     @property
-    def would_forget(self) -> bool:
-        """Whether the open conversation is gone when it is left, with what has been said in it.
+    def is_listed(self) -> bool:
+        """Whether the open conversation is one of the list; with ``--temporary`` even those are kept nowhere else."""
+        return self.conversation.store is self.store
 
-        With ``--temporary`` it is in the list still, and nobody has asked for more.
-        """
+    @property
+    def would_forget(self) -> bool:
+        """Whether the open conversation is gone when it is left, with what was said, queued or typed in it."""
         conversation = self.conversation
-        return conversation.store is not self.store and bool(conversation.path)
+        return not self.is_listed and bool(conversation.path or conversation.queue or not self.composer.draft.is_empty)
+
+    @property
+    def end_would_forget(self) -> bool:
+        """Whether anything is gone when the app ends."""
+        if not self.store.is_temporary:
+            return self.would_forget
+        return not self.composer.draft.is_empty or bool(self.store.chats(1))
 
     async def forgetting(self, then: Callable[[], Awaitable[object]]) -> None:
         """Do what leaves the open conversation; where that destroys it, ask before, in the background."""
-        from tui.screens.forget import ForgetScreen
+        from tui.screens.forget import LEAVES, ForgetScreen
 
         left = self.conversation
 
         async def ask() -> None:
-            if await self.screen.app.push_screen_wait(ForgetScreen()):
+            if await self.screen.app.push_screen_wait(ForgetScreen(LEAVES)):
                 self.turns.stop(left)  # nobody could find it again to do so
                 await then()
 
@@ -126,7 +137,7 @@ class Desk(Display):
 
     async def _open(self, chat_id: int, message_id: int | None) -> None:
         chat = self.conversation.chat
-        if chat is None or chat.id != chat_id or self.is_temporary:
+        if chat is None or chat.id != chat_id or not self.is_listed:
             try:
                 conversation = self.turns.find(self.store, chat_id) or await Conversation.open(self.store, chat_id)
             except LocalqwenError as error:
@@ -183,7 +194,7 @@ class Desk(Display):
         except ChatStoreError as error:
             self.voice.complain(error)
             return
-        current = self.conversation.chat if not self.is_temporary else None
+        current = self.conversation.chat if self.is_listed else None
         if self.is_alive:
             shown = current.id if current is not None else None
             self.sidebar.show(chats[:limit], shown, are_more=len(chats) > limit)

@@ -79,7 +79,7 @@ class ConversationCommands:
         """Ask for a title, unless one is given."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to name yet."))
+            self._has_none("name")
             return
         if not title:
             try:
@@ -101,7 +101,7 @@ class ConversationCommands:
         """Pin, or unpin."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to pin yet."))
+            self._has_none("pin")
             return
         try:
             pinned = (await asyncio.to_thread(desk.store.chat, chat_id)).pinned
@@ -114,7 +114,7 @@ class ConversationCommands:
         """Take a conversation away; it can be had back."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to delete."))
+            self._has_none("delete")
             return
         if desk.turns.find(desk.store, chat_id) is not None:
             desk.voice.say(SafeText("It is being answered: stop that first (Esc)."))
@@ -125,7 +125,8 @@ class ConversationCommands:
             self._deleted.append(chat_id)
             if chat_id == self._open_id():
                 desk.show(desk.blank())
-            desk.voice.say(SafeText("Deleted. /undo has it back, for thirty days."), seconds=8)
+            until = "until you quit" if desk.store.is_temporary else "for thirty days"
+            desk.voice.say(safe_line(f"Deleted. /undo has it back, {until}."), seconds=8)
         desk.list_chats()
 
     async def undo(self, _: str) -> None:
@@ -205,4 +206,10 @@ class ConversationCommands:
 
     def _open_id(self) -> int | None:
         desk = self._desk
-        return desk.conversation.chat.id if desk.conversation.chat is not None and not desk.is_temporary else None
+        return desk.conversation.chat.id if desk.conversation.chat is not None and desk.is_listed else None
+
+    def _has_none(self, what: str) -> None:
+        if self._desk.is_listed:
+            self._desk.voice.say(safe_line(f"There is nothing to {what}."))
+        else:
+            self._desk.voice.say(safe_line(f"A temporary conversation is kept nowhere: there is nothing to {what}."))
