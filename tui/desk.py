@@ -265,10 +265,10 @@ class Desk(Display):
         self.transcript.follow()
 
     def send_waiting(self, conversation: Conversation) -> None:
-        """Ask what waits in a conversation's queue, first come first."""
+        """Ask what is due of a conversation's queue, first come first."""
 
         async def prepare() -> None:
-            if await conversation.take_next() is None:
+            if await conversation.take_next(due=True) is None:
                 self._asked(conversation)
                 raise LocalqwenError("another window has sent what waited here")
 
@@ -305,6 +305,7 @@ class Desk(Display):
         self.list_chats()  # the draft has become a message
         if conversation is self.conversation and self.is_alive:
             self.show_queue()
+            self.count_tokens()
 
     def _asked(self, conversation: Conversation) -> None:
         if conversation is self.conversation and self.is_alive:
@@ -319,4 +320,6 @@ class Desk(Display):
             self.show_answer()
         else:
             self.paint()
+            if conversation.queue:
+                self.show_queue()  # it waits for a person now
             self.count_tokens()

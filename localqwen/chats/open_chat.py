@@ -54,6 +54,7 @@ class OpenChat:
         self.draft = chat.draft if chat is not None else ""
         self.draft_attachments = chat.draft_attachments if chat is not None else ()
         self.queue = tuple(queue)
+        self._due: set[int] = set()
 
     @classmethod
     async def open(cls, store: Store, chat_id: int) -> Self:
@@ -166,12 +167,29 @@ class OpenChat:
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
+    @property
+    def due(self) -> tuple[Queued, ...]:
+        """What of the queue is to be asked as soon as it can be: it was queued here, and nothing has been held since.
+
+        What was there when the conversation was opened waits for a person.
+        """
+        return tuple(one for one in self.queue if one.id in self._due)
+
+    def hold(self) -> None:
+        """Let all that is queued now wait for a person: they have stopped an answer, or one has failed."""
+        self._due.clear()
+
+    def release(self) -> None:
+        """Let nothing that is queued wait for a person any more."""
+        self._due.update(one.id for one in self.queue)
+
     async def enqueue(self, text: str, attachments: Sequence[Attachment] = ()) -> Queued:
         """Keep a message for later, in place of the draft; :meth:`take_next` asks it."""
         async with self._writing:
             chat = await self._ensure_chat()
             queued = await committed(self._store.enqueue, chat.id, text, attachments)
             self.queue += (queued,)
+            self._due.add(queued.id)
             self._draft_is_gone()
             return queued
 

@@ -41,18 +41,20 @@ class Conversation(OpenChat):
             await self._refresh()
             return message
 
-    async def take_next(self) -> Message | None:
+    async def take_next(self, *, due: bool = False) -> Message | None:
         """Commit the first message of the queue at the end of the path; ``None`` when the queue is empty.
+
+        With ``due`` only what is :attr:`due` counts.
 
         It leaves the queue in the same transaction, so that a kill neither loses nor doubles it. The draft stays. Where
         another window has sent all that waited, what it has added is there afterwards.
         """
         async with self._changing():
             waited = bool(self.queue)
-            while self.queue:
+            while waiting := self.due if due else self.queue:
                 chat = await self._ensure_chat()
-                message = await committed(self._store.ask_queued, chat.id, self.tip, self.queue[0])
-                self.queue = self.queue[1:]
+                message = await committed(self._store.ask_queued, chat.id, self.tip, waiting[0])
+                self.queue = tuple(one for one in self.queue if one.id != waiting[0].id)
                 if message is not None:
                     self._show(message)
                     await self._refresh()

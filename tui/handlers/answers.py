@@ -129,12 +129,18 @@ class AnswerCommands:
             desk.transcript.go_to(siblings[at].id)
 
     async def send_queue(self, _: str) -> None:
-        """Send what waits since a stop or an end of the program."""
+        """Send what waits since a stop or an end of the program, behind the answer that is on its way."""
         desk = self._desk
-        if not desk.conversation.queue:
+        conversation = desk.conversation
+        if not conversation.queue:
             desk.voice.say(SafeText("Nothing waits to be sent."))
             return
-        desk.send_waiting(desk.conversation)
+        conversation.release()
+        if desk.turns.is_under_way(conversation):
+            desk.show_queue()
+            desk.count_tokens()
+        else:
+            desk.send_waiting(conversation)
 
     async def clear_queue(self, _: str) -> None:
         """Put what waits back into the composer."""
