@@ -147,7 +147,7 @@ class ChatApp(App[None]):
                 yield SystemCommand(command.title, what, partial(self._do, command.id))
 
     async def _do(self, command_id: str) -> None:
-        await self.chat.action_command(command_id)
+        await self.chat.command(command_id)
 
     def _set_theme(self, name: str) -> None:
         self.theme = name

@@ -7,6 +7,7 @@ from pathlib import Path
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.store import Store
 from localqwen.events import Finished
+from localqwen.settings import Settings
 from tests.tui.stage import Stage, killed, staged
 from tui.screens.line import LineScreen
 
@@ -102,9 +103,9 @@ async def test_in_a_narrow_terminal_the_list_is_there_while_it_is_walked_through
         assert "Conversations" not in stage.screen
         for leave in ("enter", "escape", "ctrl+l"):
             await stage.press("ctrl+l")
-            await stage.sees("Enter opens, F1 shows keys")
+            await stage.sees("Enter opens, r names, p pins", "Delete deletes, u undoes")
             await stage.press("home", leave)
-            await stage.misses("F1 shows keys", "Conversations")
+            await stage.misses("Enter opens", "Conversations")
             assert stage.composer.query_one("#composer-text").has_focus
         await stage.press("ctrl+l", "home", "r")
         await stage.opens(LineScreen)
@@ -147,3 +148,9 @@ async def test_a_pencil_marks_every_conversation_in_which_something_was_not_sent
         await stage.hears_of("A message that was not sent is in “newest” and 1 more: the list marks it with ✎.")
         assert stage.list_titles == ["✎ newest", "middle", "✎ oldest"]
     after.close()
+
+
+async def test_its_hint_names_the_keys_that_the_settings_give_it(store: Store) -> None:
+    async with staged(store, settings=Settings(keys=(("list.rename", "f6"), ("list.delete", "x")))) as stage:
+        await stage.press("ctrl+l")
+        await stage.sees("Enter opens, F6 names, p", "x deletes, u undoes")

@@ -35,11 +35,8 @@ class AnswerCommands:
         }
 
     def stop(self, _: str) -> None:
-        """Back to the composer from elsewhere; in it, stop the answer."""
+        """End the answer here and keep its text."""
         desk = self._desk
-        if desk.sidebar.options.has_focus:
-            desk.composer.focus()
-            return
         if isinstance(desk.backend.state, Loading) and not desk.turns.is_under_way(desk.conversation):
             # Minutes of loading are not for one key to throw away.
             desk.voice.say(SafeText("The model is loading: /cancel-load gives that up."))

@@ -82,7 +82,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """The layout."""
         with Horizontal(id="body"):
-            yield Sidebar(id="sidebar")
+            yield Sidebar(self.desk.key, id="sidebar")
             with Vertical(id="main"):
                 yield Static(id="title", markup=False)
                 yield Transcript(id="transcript")
@@ -135,10 +135,14 @@ class ChatScreen(Screen[None]):
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def action_command(self, command_id: str) -> None:
-        """Do what a key, the palette or a slash asks for."""
-        await self._do(command_id, "")
+        """Do what a key asks for; the key that stops an answer only leads to the composer from elsewhere."""
+        if command_id == "answer.stop" and not self.desk.composer.has_focus_within:
+            self.desk.composer.focus()
+        else:
+            await self.command(command_id)
 
-    async def _do(self, command_id: str, argument: str) -> None:
+    async def command(self, command_id: str, argument: str = "") -> None:
+        """Do what a key, the palette or a slash asks for."""
         done = self.handlers[command_id](argument)
         if not inspect.isawaitable(done):
             return
@@ -154,7 +158,7 @@ class ChatScreen(Screen[None]):
     async def on_composer_slash_command(self, event: Composer.SlashCommand) -> None:
         """A command was typed."""
         event.stop()
-        await self._do(BY_NAME[event.name].id, event.argument)
+        await self.command(BY_NAME[event.name].id, event.argument)
 
     # -- what the widgets tell -------------------------------------------------------------------------------------
 
