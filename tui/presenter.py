@@ -128,6 +128,8 @@ def footer(
             return safe_line(f"✗ {message.error or 'The answer failed.'}")
         case "stopped":
             return safe_line("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
+        case "done" if message.is_cut:
+            return safe_line("■ cut off" + _figures(answer, " at ") + " · /continue goes on")
         case "done" if not message.text.strip():
             return safe_line("The answer is empty." + _figures(answer, " · "))
         case "done":

@@ -104,7 +104,7 @@ class MessageRows(ChatRows):
         """
         with self._writing() as db:
             opened = db.execute(
-                "UPDATE message SET state = 'streaming', error = NULL, params = ?, holder = ? "
+                "UPDATE message SET state = 'streaming', error = NULL, cut = 0, params = ?, holder = ? "
                 "WHERE id = ? AND role = 'assistant' AND state <> 'streaming'",
                 (params_json(params), self._holder.name, message_id),
             ).rowcount
@@ -133,7 +133,7 @@ class MessageRows(ChatRows):
             )
 
     def finish_answer(self, message: Message) -> None:
-        """Keep an answer that has ended: its text, state, model, statistics and error.
+        """Keep an answer that has ended: its text, state, model, statistics and error, and whether it was cut.
 
         What cannot be kept now is kept together with whatever is written next.
         """
@@ -272,13 +272,14 @@ class MessageRows(ChatRows):
 
 def _finish(db: sqlite3.Connection, message: Message) -> None:
     db.execute(
-        "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, holder = NULL WHERE id = ?",
+        "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, cut = ?, holder = NULL WHERE id = ?",
         (
             storable(message.text),
             message.state,
             None if message.model is None else storable(message.model),
             usage_json(message.usage),
             None if message.error is None else storable(message.error),
+            int(message.is_cut),
             message.id,
         ),
     )

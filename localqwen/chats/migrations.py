@@ -162,6 +162,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX unfinished_message ON unfinished(message_id) WHERE message_id IS NOT NULL",
         "CREATE INDEX chat_drafted ON chat(updated DESC) WHERE deleted_at IS NULL AND draft <> ''",
     ),
+    # 4: whether an answer ended because it was as long as it may be. It is no state: it is an answer that is done.
+    ("ALTER TABLE message ADD COLUMN cut INTEGER NOT NULL DEFAULT 0 CHECK (cut IN (0, 1))",),
 )
 
 

@@ -16,7 +16,7 @@ CHAT = (
     "id, title, tip, created, updated, draft, pinned, system, params, "
     "draft <> '' OR EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)"
 )
-MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments"
+MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut"
 
 
 def chat_of(row: Sequence[Any], draft_attachments: str | None = None) -> Chat:
@@ -29,7 +29,7 @@ def chat_of(row: Sequence[Any], draft_attachments: str | None = None) -> Chat:
 
 def message_of(row: Sequence[Any]) -> Message:
     """A message from the columns :data:`MESSAGE`."""
-    message_id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments = row
+    message_id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut = row
     return Message(
         message_id,
         chat_id,
@@ -43,6 +43,7 @@ def message_of(row: Sequence[Any]) -> Message:
         None if stats is None else Usage.of(known(Usage, stats)),
         error,
         attachments_of(attachments),
+        bool(cut),
     )
 
 

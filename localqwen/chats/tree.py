@@ -23,7 +23,8 @@ TITLE_LENGTH = 60
 class Message:
     """One message. ``text`` is what was typed or generated, byte for byte; views sanitize it themselves.
 
-    ``attachments`` are the files that went with it; their text is not in ``text``.
+    ``attachments`` are the files that went with it; their text is not in ``text``. ``is_cut``: the answer has ended
+    because it was as long as it may be, and would have gone on.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Message:
     usage: Usage | None = None
     error: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    is_cut: bool = False
 
     @property
     def content(self) -> str:
