@@ -135,7 +135,7 @@ class ChatRows(Database):
 
     def set_system(self, chat_id: int, system: str) -> None:
         """Give a conversation another system prompt; ``""`` for none."""
-        self._update(chat_id, "system = ?", storable(system))
+        self._update(chat_id, "system = ?, system_changed = ?", storable(system), time.time())
 
     def set_params(self, chat_id: int, params: SamplingParams) -> None:
         """Give a conversation other sampling parameters; what is ``None`` is the model's default."""
@@ -165,9 +165,9 @@ class ChatRows(Database):
                 )
         return len(outdated)
 
-    def _update(self, chat_id: int, change: str, value: object) -> None:
+    def _update(self, chat_id: int, change: str, *values: object) -> None:
         with self._writing() as db:
-            if not db.execute(f"UPDATE chat SET {change} WHERE id = ?", (value, chat_id)).rowcount:
+            if not db.execute(f"UPDATE chat SET {change} WHERE id = ?", (*values, chat_id)).rowcount:
                 raise _gone(chat_id)
 
     @staticmethod

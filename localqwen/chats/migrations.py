@@ -164,6 +164,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # 4: whether an answer ended because it was as long as it may be. It is no state: it is an answer that is done.
     ("ALTER TABLE message ADD COLUMN cut INTEGER NOT NULL DEFAULT 0 CHECK (cut IN (0, 1))",),
+    # 5: when the system prompt was changed: what older answers were made from had another number of tokens.
+    ("ALTER TABLE chat ADD COLUMN system_changed REAL NOT NULL DEFAULT 0",),
 )
 
 

@@ -13,7 +13,7 @@ from localqwen.events import Usage
 from localqwen.params import SamplingParams
 
 CHAT = (
-    "id, title, tip, created, updated, draft, pinned, system, params, "
+    "id, title, tip, created, updated, draft, pinned, system, params, system_changed, "
     "draft <> '' OR EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)"
 )
 MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut"
@@ -21,10 +21,10 @@ MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, st
 
 def chat_of(row: Sequence[Any], draft_attachments: str | None = None) -> Chat:
     """A conversation from the columns :data:`CHAT`, and its draft's files where they were read."""
-    chat_id, title, tip, created, updated, draft, pinned, system, params, is_drafted = row
+    chat_id, title, tip, created, updated, draft, pinned, system, params, changed, is_drafted = row
     files = attachments_of(draft_attachments or "[]")
     settings = bool(pinned), system, params_of(params)
-    return Chat(chat_id, title, tip, created, updated, draft, *settings, files, is_drafted=bool(is_drafted))
+    return Chat(chat_id, title, tip, created, updated, draft, *settings, files, bool(is_drafted), changed)
 
 
 def message_of(row: Sequence[Any]) -> Message:

@@ -53,7 +53,8 @@ class Chat:
 
     ``tip`` is the last message of the path that is shown; ``None`` while it is empty. ``system`` is the system prompt,
     ``""`` for none. In ``params``, what is ``None`` is the model's default. ``draft_attachments`` may be large and are
-    left out where many conversations are listed; ``is_drafted`` tells there too whether there is a draft.
+    left out where many conversations are listed; ``is_drafted`` tells there too whether there is a draft. Answers that
+    are older than ``system_changed`` were made after another system prompt.
     """
 
     id: int
@@ -67,6 +68,7 @@ class Chat:
     params: SamplingParams = field(default_factory=SamplingParams)
     draft_attachments: tuple[Attachment, ...] = ()
     is_drafted: bool = False
+    system_changed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
