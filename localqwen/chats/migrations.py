@@ -167,10 +167,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
     # 5: when the system prompt was changed: what older answers were made from had another number of tokens.
     ("ALTER TABLE chat ADD COLUMN system_changed REAL NOT NULL DEFAULT 0",),
     # 6: finding files again that went with messages, by their names and texts.
-    # - An index of its own, so that what messages say is found as before. No index of prefixes: a file is indexed before
-    #   its message goes out, and that would double the time.
-    # - The view is what the index has no copy of. Whatever is in `attachments`, it raises nothing. FTS5 cannot be told of
-    #   it, because some versions refuse a content of which json_each() is a part.
+    # - An index of its own, so that what messages say is found as before. No index of prefixes: a file is indexed
+    #   before its message goes out, and that would double the time.
+    # - The view is what the index has no copy of. Whatever is in `attachments`, it raises nothing. FTS5 cannot be told
+    #   of it, because some versions refuse a content of which json_each() is a part.
     # - So much of the files and no more: megabytes would keep the file busy, and other answers from it, for seconds.
     # - Attachments never change, so there is no trigger for that; a message's must be read before it is gone.
     (
