@@ -147,7 +147,7 @@ class ChatApp(App[None]):
                 yield SystemCommand(command.title, what, partial(self._do, command.id))
 
     async def _do(self, command_id: str) -> None:
-        await self.chat.action_command(command_id)
+        await self.chat.command(command_id)
 
     def _set_theme(self, name: str) -> None:
         self.theme = name
@@ -243,14 +243,16 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         """End without a loss; where something would be lost, a person has to want it twice."""
-        from tui.screens.forget import ForgetScreen
+        from tui.screens.forget import QUITS, QUITS_ALL, ForgetScreen
         from tui.screens.form import Form
 
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, Form) and not screen.may_leave(label(self.settings, "quit")):
+            if isinstance(screen, Form) and not screen.may_quit(label(self.settings, "quit")):
                 return
-        if self.chat.desk.would_forget and not isinstance(self.screen, ForgetScreen):
-            self.push_screen(ForgetScreen(), self._quit_if)
+        desk = self.chat.desk
+        await desk.composer.catch_up()
+        if desk.end_would_forget and not isinstance(self.screen, ForgetScreen):
+            self.push_screen(ForgetScreen(QUITS_ALL if desk.store.is_temporary else QUITS), self._quit_if)
         else:
             await self._quit_if(True)
 

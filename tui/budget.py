@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from localqwen.chats.attachment import Attachment, content_of
 from localqwen.chats.session import Conversation
-from localqwen.chats.tree import history
+from localqwen.chats.tree import Message, history
 from localqwen.events import Ready
 from localqwen.token_count import TokenCount
 from tui.attachments import Outgoing
@@ -33,21 +33,28 @@ class Budget:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._counted: dict[tuple[Attachment, str, bool], TokenCount] = {}
+        self._told: tuple[object, TokenCount] | None = None
 
     async def look(self, conversation: Conversation, outgoing: Outgoing) -> Spent:
-        """What the draft takes, and what is left for it; nothing to say of an empty one in an empty conversation."""
+        """What the draft takes, and what is left for it; nothing to say of an empty one in an empty conversation.
+
+        What is queued and goes out before the draft takes its part of what is left.
+        """
         if outgoing.is_empty and not conversation.path:
             return Spent(None, None, (), is_estimate=False)
         files = [await self._count_file(one) for one in outgoing.attachments]
         typed = await self._backend.count_tokens(outgoing.text) if outgoing.text else TokenCount(0, is_exact=True)
-        past = await self._count_history(conversation)
-        counts = [*files, typed, past]
+        before = [await self._count_history(conversation)]
+        for one in conversation.due:
+            before += [await self._count_file(file) for file in one.attachments]
+            before.append(await self._backend.count_tokens(one.text))
+        counts = [*files, typed, *before]
         state = self._backend.state
         window = state.context if isinstance(state, Ready) else 0
         draft = sum(one.tokens for one in (*files, typed))
         return Spent(
             draft if not outgoing.is_empty else None,
-            max(0, window - past.tokens) if window else None,
+            max(0, window - sum(one.tokens for one in before)) if window else None,
             tuple(one.tokens for one in files),
             is_estimate=not all(one.is_exact for one in counts),
         )
@@ -57,14 +64,24 @@ class Budget:
         known = 0
         for at in range(len(path) - 1, -1, -1):
             usage = path[at].usage
-            if usage is not None and usage.prompt_tokens:
+            if usage is not None and usage.prompt_tokens and self._counts_still(path[at], conversation):
                 # What an answer was made from, and the answer itself, were counted when it was made.
                 known = usage.prompt_tokens + usage.completion_tokens
                 path = path[at + 1 :]
                 break
         told = history(path, "" if known else conversation.system)
-        more = await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
+        # Looked at with every pause in typing, and it may be a whole conversation.
+        key = told, self._backend.model, isinstance(self._backend.state, Ready)
+        if self._told is None or self._told[0] != key:
+            count = await self._backend.count_tokens(told) if told else TokenCount(0, is_exact=True)
+            self._told = key, count
+        more = self._told[1]
         return TokenCount(known + more.tokens, more.is_exact)
+
+    def _counts_still(self, answer: Message, conversation: Conversation) -> bool:
+        """Whether what an answer was made from would be as many tokens today: for this model, after this prompt."""
+        changed = conversation.chat.system_changed if conversation.chat is not None else 0.0
+        return answer.created >= changed and answer.model in {None, self._backend.model}
 
     async def _count_file(self, attachment: Attachment) -> TokenCount:
         # A model that is there counts anew what was estimated before.

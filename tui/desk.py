@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.screen import Screen
 
@@ -24,6 +24,9 @@ from tui.sanitize import SafeText, safe_line
 from tui.turns import Prepare, Turns
 from tui.voice import Voice
 from tui.widgets.find_bar import FindBar
+
+if TYPE_CHECKING:
+    from tui.screens.drafted import Save
 
 LISTED_AT_ONCE = 500
 
@@ -80,6 +83,8 @@ class Desk(Display):
 
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""
+        if not self.is_listed and conversation is not self.conversation:
+            self.composer.forget_sent()
         self.conversation = conversation
         self.screen.query_one(FindBar).close()
         composer = self.composer
@@ -93,22 +98,31 @@ class Desk(Display):
         self.count_tokens()
 
     @property
-    def would_forget(self) -> bool:
-        """Whether the open conversation is gone when it is left, with what has been said in it.
+    def is_listed(self) -> bool:
+        """Whether the open conversation is one of the list; with ``--temporary`` even those are kept nowhere else."""
+        return self.conversation.store is self.store
 
-        With ``--temporary`` it is in the list still, and nobody has asked for more.
-        """
+    @property
+    def would_forget(self) -> bool:
+        """Whether the open conversation is gone when it is left, with what was said, queued or typed in it."""
         conversation = self.conversation
-        return conversation.store is not self.store and bool(conversation.path)
+        return not self.is_listed and bool(conversation.path or conversation.queue or not self.composer.draft.is_empty)
+
+    @property
+    def end_would_forget(self) -> bool:
+        """Whether anything is gone when the app ends."""
+        if not self.store.is_temporary:
+            return self.would_forget
+        return not self.composer.draft.is_empty or bool(self.store.chats(1))
 
     async def forgetting(self, then: Callable[[], Awaitable[object]]) -> None:
         """Do what leaves the open conversation; where that destroys it, ask before, in the background."""
-        from tui.screens.forget import ForgetScreen
+        from tui.screens.forget import LEAVES, ForgetScreen
 
         left = self.conversation
 
         async def ask() -> None:
-            if await self.screen.app.push_screen_wait(ForgetScreen()):
+            if await self.screen.app.push_screen_wait(ForgetScreen(LEAVES)):
                 self.turns.stop(left)  # nobody could find it again to do so
                 await then()
 
@@ -123,7 +137,7 @@ class Desk(Display):
 
     async def _open(self, chat_id: int, message_id: int | None, words: Sequence[str]) -> None:
         chat = self.conversation.chat
-        if chat is None or chat.id != chat_id or self.is_temporary:
+        if chat is None or chat.id != chat_id or not self.is_listed:
             try:
                 conversation = self.turns.find(self.store, chat_id) or await Conversation.open(self.store, chat_id)
             except LocalqwenError as error:
@@ -181,7 +195,7 @@ class Desk(Display):
         except ChatStoreError as error:
             self.voice.complain(error)
             return
-        current = self.conversation.chat if not self.is_temporary else None
+        current = self.conversation.chat if self.is_listed else None
         if self.is_alive:
             shown = current.id if current is not None else None
             self.sidebar.show(chats[:limit], shown, are_more=len(chats) > limit)
@@ -194,11 +208,25 @@ class Desk(Display):
         self.run(partial(self._keep_draft, self.conversation, draft), "drafts")
 
     async def _keep_draft(self, conversation: Conversation, draft: Outgoing) -> None:
-        had_chat = conversation.chat is not None
+        before = conversation.chat is not None, conversation.has_draft
         await self.voice.trying(conversation.save_draft(draft.text, draft.attachments))
-        # The list shows the drafts of conversations that have nothing else.
-        if had_chat != (conversation.chat is not None) or conversation.tip is None:
+        # The list shows where drafts are, and those of conversations that have nothing else.
+        if before != (conversation.chat is not None, conversation.has_draft) or conversation.tip is None:
             self.list_chats()
+
+    async def unfinished(self, conversation: Conversation, message_id: int | None) -> tuple[str | None, Save | None]:
+        """For the dialog that changes a message, or the system prompt: what was typed before, and what keeps the rest.
+
+        In a temporary conversation nothing is kept.
+        """
+        if conversation.store.is_temporary:
+            return None, None
+        try:
+            draft = await conversation.unfinished(message_id)
+        except LocalqwenError as error:
+            self.voice.complain(error)
+            draft = None
+        return draft, partial(conversation.save_unfinished, message_id)
 
     def count_tokens(self) -> None:
         """Show how much of the context the draft takes."""
@@ -216,7 +244,7 @@ class Desk(Display):
     def send(self, outgoing: Outgoing) -> None:
         """Ask, or queue behind the answer that is on its way; what cannot be kept comes back to the composer."""
         conversation = self.conversation
-        self.transcript.follow()
+        self._follow()
         turn = self._ask if self.turns.begin(conversation) else self._enqueue
         self.run(partial(turn, conversation, outgoing), "turns")
 
@@ -228,15 +256,20 @@ class Desk(Display):
             self.voice.say(safe_line(f"An answer is on its way: {self.key('answer.stop')} stops it."))
             return False
         if conversation is self.conversation:
-            self.transcript.follow()
+            self._follow()
         self.run(partial(self._take, conversation, prepare, how), "turns")
         return True
 
+    def _follow(self) -> None:
+        """To the end, where the next answer comes; a mark further up is about what was said before."""
+        self.transcript.clear_cursor()
+        self.transcript.follow()
+
     def send_waiting(self, conversation: Conversation) -> None:
-        """Ask what waits in a conversation's queue, first come first."""
+        """Ask what is due of a conversation's queue, first come first."""
 
         async def prepare() -> None:
-            if await conversation.take_next() is None:
+            if await conversation.take_next(due=True) is None:
                 self._asked(conversation)
                 raise LocalqwenError("another window has sent what waited here")
 
@@ -270,8 +303,10 @@ class Desk(Display):
             self.composer.fill(text, (*outgoing.attachments, *now.attachments))
 
     def _queue_changed(self, conversation: Conversation) -> None:
+        self.list_chats()  # the draft has become a message
         if conversation is self.conversation and self.is_alive:
             self.show_queue()
+            self.count_tokens()
 
     def _asked(self, conversation: Conversation) -> None:
         if conversation is self.conversation and self.is_alive:
@@ -286,4 +321,6 @@ class Desk(Display):
             self.show_answer()
         else:
             self.paint()
+            if conversation.queue:
+                self.show_queue()  # it waits for a person now
             self.count_tokens()

@@ -156,10 +156,13 @@ class Display:
             loading=backend.loading,
             memory=backend.memory,
         )
-        composer, waiting = self.composer, len(conversation.queue)
+        composer = self.composer
         send = self.key("composer.send")
         under_way = self.turns.is_under_way(conversation)
         hint = f"{self.key('answer.stop')} stops, {send} queues" if under_way else f"{send} sends"
-        hint += f" · {waiting} queued" if waiting else ""
+        if waiting := len(conversation.queue):
+            held = waiting - len(conversation.due)
+            some = "" if held == waiting else f", {held} of them"
+            hint += f" · {waiting} queued" + (f"{some} until /send-queued" if held else "")
         if composer.border_subtitle != hint:
             composer.border_subtitle = hint

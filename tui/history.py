@@ -44,6 +44,11 @@ class History:
             self._added.append(text)
         self.leave()
 
+    def forget(self) -> None:
+        """What was sent since the beginning is offered no more, unless it is among the entries."""
+        self._added.clear()
+        self.leave()
+
     def leave(self) -> None:
         """Forget the walk; the entries stay."""
         self._walk, self._shown, self._place = [], [], 0

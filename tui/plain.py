@@ -173,8 +173,11 @@ class PlainChat:
         await self._turn.take(self._session.conversation)
 
     async def _continue(self, _: str) -> None:
-        if self._session.conversation.can_resume:
-            await self._turn.take(self._session.conversation, "resume")
+        conversation = self._session.conversation
+        if conversation.can_resume:
+            await self._turn.take(conversation, "resume")
+        elif conversation.path and conversation.path[-1].role == "user":
+            await self._turn.take(conversation)  # the answer was never begun
         else:
             self._line("There is no answer to continue.")
 

@@ -91,7 +91,8 @@ class ConversationLines:
         self._session.listed = [(hit.chat_id, hit.message_id) for hit in hits]
         for number, hit in enumerate(hits, 1):
             words = safe_line("".join(piece for piece, _ in hit.pieces)) if hit.message_id is not None else ""
-            self._say(f"{number}. {safe_line(hit.title) or 'Untitled'}{': ' if words else ''}{words}")
+            where = " (in a file)" if hit.is_file else ""
+            self._say(f"{number}. {safe_line(hit.title) or 'Untitled'}{where}{': ' if words else ''}{words}")
         self._say("/open and a number goes on with one." if hits else "Nothing was found.")
 
     async def open(self, rest: str) -> None:

@@ -105,6 +105,9 @@ class PlainTurn:
                 self._line(f"Error: {message.error or 'the answer failed.'}")
             case "stopped":
                 self._line("Stopped; /continue goes on with it." if message.text else "Stopped.")
+            case _ if message.is_cut:
+                count = message.usage.completion_tokens if message.usage is not None else 0
+                self._line(f"Cut off at {count} tokens; /continue goes on with it.")
             case _ if not message.text:
                 self._line("The answer is empty.")
 

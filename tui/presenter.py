@@ -71,7 +71,7 @@ class Shown:
     def show_queue(self, conversation: Conversation, transcript: Transcript) -> None:
         """Show what waits to be sent, below everything."""
         self._forget_queue(transcript)
-        self.queued = [QueuedEntry(one.text, _files(one.attachments)) for one in conversation.queue]
+        self.queued = _queued(conversation)
         for entry in self.queued:
             transcript.append(entry)
 
@@ -94,7 +94,7 @@ def shown(conversation: Conversation, backend: Backend, key: Callable[[str], str
             found.answer = None
             found.entries.append(_person(conversation, message))
         found.path.append(message.id)
-    found.queued = [QueuedEntry(one.text, _files(one.attachments)) for one in conversation.queue]
+    found.queued = _queued(conversation)
     found.entries += found.queued
     if not found.entries:
         found.entries = [greeting(backend, key, temporary=temporary)]
@@ -129,6 +129,8 @@ def footer(
             return safe_line(f"✗ {message.error or 'The answer failed.'}")
         case "stopped":
             return safe_line("■ stopped" + _figures(answer, " · ") + " · /continue goes on")
+        case "done" if message.is_cut:
+            return safe_line("■ cut off" + _figures(answer, " at ") + " · /continue goes on")
         case "done" if not message.text.strip():
             return safe_line("The answer is empty." + _figures(answer, " · "))
         case "done":
@@ -139,6 +141,11 @@ def _person(conversation: Conversation, message: Message) -> PersonEntry:
     entry = PersonEntry(message.text, _files(message.attachments), key=message.id)
     entry.set_branch(*conversation.tree.position(message.id))
     return entry
+
+
+def _queued(conversation: Conversation) -> list[QueuedEntry]:
+    due = conversation.due
+    return [QueuedEntry(one.text, _files(one.attachments), is_due=one in due) for one in conversation.queue]
 
 
 def _answer(conversation: Conversation, answer: Answer, backend: Backend) -> AnswerEntry:

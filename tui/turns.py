@@ -97,14 +97,16 @@ class Turns:
             await prepare()
             asked(conversation)
             answer = await self._answered(conversation, changed, how)
-            # After a stop or a failure the queue waits for a person: they may want to say something else now.
-            while answer.state == "done" and conversation.queue and conversation not in self._stopped:
-                taken = await conversation.take_next()
+            while answer.state == "done" and conversation.due and conversation not in self._stopped:
+                taken = await conversation.take_next(due=True)
                 asked(conversation)
                 if taken is None:
                     break  # another window has sent it
                 answer = await self._answered(conversation, changed, "respond")
         finally:
+            # After a stop or a failure the queue waits for a person, who may want to say something else, and for their
+            # word: what they ask meanwhile does not send it along.
+            conversation.hold()
             self._under_way.remove(conversation)
             if conversation in self._stopped:
                 self._stopped.remove(conversation)

@@ -67,10 +67,18 @@ def advance(answer: Answer, event: AnswerEvent, now: float) -> Answer:
                 last_token_at=now,
             )
         case Finished(reason, usage, error):
-            return end(answer, _state(event), error if reason == "error" else None, usage)
+            problem = error if reason == "error" else None
+            return end(answer, _state(event), problem, usage, is_cut=reason == "length")
 
 
-def end(answer: Answer, state: MessageState, error: str | None = None, usage: Usage | None = None) -> Answer:
+def end(
+    answer: Answer,
+    state: MessageState,
+    error: str | None = None,
+    usage: Usage | None = None,
+    *,
+    is_cut: bool = False,
+) -> Answer:
     """Close an answer with what is known. Without counts from the server, the deltas are the count."""
     if answer.is_over:
         return answer
@@ -79,7 +87,7 @@ def end(answer: Answer, state: MessageState, error: str | None = None, usage: Us
         prompt = usage.prompt_tokens if usage is not None else answer.prefill.total if answer.prefill else 0
         usage = Usage(prompt_tokens=prompt, completion_tokens=answer.tokens, decode_seconds=seconds)
     usage = usage if answer.earlier is None else summed(answer.earlier, usage)
-    return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage))
+    return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage, is_cut=is_cut))
 
 
 def summed(earlier: Usage, later: Usage) -> Usage:

@@ -89,7 +89,8 @@ class ChatRows(Database):
                 "AND system = ? AND params = ? "
                 "AND NOT EXISTS (SELECT 1 FROM message WHERE chat_id = chat.id) "
                 "AND NOT EXISTS (SELECT 1 FROM queued WHERE chat_id = chat.id) "
-                "AND NOT EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)",
+                "AND NOT EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id) "
+                "AND NOT EXISTS (SELECT 1 FROM unfinished WHERE chat_id = chat.id)",
                 (chat_id, storable(system), params_json(params)),
             )
             return cursor.rowcount > 0
@@ -134,7 +135,7 @@ class ChatRows(Database):
 
     def set_system(self, chat_id: int, system: str) -> None:
         """Give a conversation another system prompt; ``""`` for none."""
-        self._update(chat_id, "system = ?", storable(system))
+        self._update(chat_id, "system = ?, system_changed = ?", storable(system), time.time())
 
     def set_params(self, chat_id: int, params: SamplingParams) -> None:
         """Give a conversation other sampling parameters; what is ``None`` is the model's default."""
@@ -164,9 +165,9 @@ class ChatRows(Database):
                 )
         return len(outdated)
 
-    def _update(self, chat_id: int, change: str, value: object) -> None:
+    def _update(self, chat_id: int, change: str, *values: object) -> None:
         with self._writing() as db:
-            if not db.execute(f"UPDATE chat SET {change} WHERE id = ?", (value, chat_id)).rowcount:
+            if not db.execute(f"UPDATE chat SET {change} WHERE id = ?", (*values, chat_id)).rowcount:
                 raise _gone(chat_id)
 
     @staticmethod

@@ -59,8 +59,12 @@ class MessageRows(ChatRows):
         return message
 
     def branch(self, replaced: Message, text: str, attachments: Sequence[Attachment] = ()) -> Message:
-        """Add a finished message beside ``replaced``, in its role, and make it the tip. The draft stays."""
-        with self._writing():
+        """Add a finished message beside ``replaced``, in its role, and make it the tip. The draft stays.
+
+        What was being written in its place is not unfinished any more.
+        """
+        with self._writing() as db:
+            db.execute("DELETE FROM unfinished WHERE message_id = ?", (replaced.id,))
             return self._insert(
                 replaced.chat_id,
                 replaced.parent_id,
@@ -100,7 +104,7 @@ class MessageRows(ChatRows):
         """
         with self._writing() as db:
             opened = db.execute(
-                "UPDATE message SET state = 'streaming', error = NULL, params = ?, holder = ? "
+                "UPDATE message SET state = 'streaming', error = NULL, cut = 0, params = ?, holder = ? "
                 "WHERE id = ? AND role = 'assistant' AND state <> 'streaming'",
                 (params_json(params), self._holder.name, message_id),
             ).rowcount
@@ -129,7 +133,7 @@ class MessageRows(ChatRows):
             )
 
     def finish_answer(self, message: Message) -> None:
-        """Keep an answer that has ended: its text, state, model, statistics and error.
+        """Keep an answer that has ended: its text, state, model, statistics and error, and whether it was cut.
 
         What cannot be kept now is kept together with whatever is written next.
         """
@@ -268,13 +272,14 @@ class MessageRows(ChatRows):
 
 def _finish(db: sqlite3.Connection, message: Message) -> None:
     db.execute(
-        "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, holder = NULL WHERE id = ?",
+        "UPDATE message SET text = ?, state = ?, model = ?, stats = ?, error = ?, cut = ?, holder = NULL WHERE id = ?",
         (
             storable(message.text),
             message.state,
             None if message.model is None else storable(message.model),
             usage_json(message.usage),
             None if message.error is None else storable(message.error),
+            int(message.is_cut),
             message.id,
         ),
     )

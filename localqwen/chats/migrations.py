@@ -144,6 +144,59 @@ STEPS: tuple[tuple[str, ...], ...] = (
         END
         """,
     ),
+    # 3: nothing that is typed is lost, in dialogs as well.
+    # - `unfinished` is another text of a message, or where `message_id` is NULL of the system prompt, that is being
+    #   written; `holder` is who writes it, as in step 1. It is no column of `message`, whose rows may be large.
+    # - `chat_drafted` finds the drafts that were left behind without reading every conversation at each start.
+    (
+        """
+        CREATE TABLE unfinished (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            chat_id INTEGER NOT NULL REFERENCES chat(id) ON DELETE CASCADE,
+            message_id INTEGER REFERENCES message(id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            holder TEXT
+        ) STRICT
+        """,
+        "CREATE INDEX unfinished_chat ON unfinished(chat_id)",
+        "CREATE INDEX unfinished_message ON unfinished(message_id) WHERE message_id IS NOT NULL",
+        "CREATE INDEX chat_drafted ON chat(updated DESC) WHERE deleted_at IS NULL AND draft <> ''",
+    ),
+    # 4: whether an answer ended because it was as long as it may be. It is no state: it is an answer that is done.
+    ("ALTER TABLE message ADD COLUMN cut INTEGER NOT NULL DEFAULT 0 CHECK (cut IN (0, 1))",),
+    # 5: when the system prompt was changed: what older answers were made from had another number of tokens.
+    ("ALTER TABLE chat ADD COLUMN system_changed REAL NOT NULL DEFAULT 0",),
+    # 6: finding files again that went with messages, by their names and texts.
+    # - An index of its own, so that what messages say is found as before. No index of prefixes: a file is indexed
+    #   before its message goes out, and that would double the time.
+    # - The view is what the index has no copy of. Whatever is in `attachments`, it raises nothing. FTS5 cannot be told
+    #   of it, because some versions refuse a content of which json_each() is a part.
+    # - So much of the files and no more: megabytes would keep the file busy, and other answers from it, for seconds.
+    # - Attachments never change, so there is no trigger for that; a message's must be read before it is gone.
+    (
+        """
+        CREATE VIEW message_files AS SELECT id, (
+            SELECT substr(
+                group_concat(json_extract(value, '$.name') || char(10) || json_extract(value, '$.text'), char(10)),
+                1, 200000
+            )
+            FROM json_each(CASE WHEN json_valid(attachments) THEN attachments ELSE '[]' END) WHERE type = 'object'
+        ) AS files FROM message WHERE attachments <> '[]'
+        """,
+        "CREATE VIRTUAL TABLE file_search USING fts5 (files, content='', tokenize='unicode61 remove_diacritics 2')",
+        "INSERT INTO file_search (rowid, files) SELECT id, files FROM message_files",
+        """
+        CREATE TRIGGER files_found AFTER INSERT ON message WHEN new.attachments <> '[]' BEGIN
+            INSERT INTO file_search (rowid, files) SELECT id, files FROM message_files WHERE id = new.id;
+        END
+        """,
+        """
+        CREATE TRIGGER files_lost BEFORE DELETE ON message WHEN old.attachments <> '[]' BEGIN
+            INSERT INTO file_search (file_search, rowid, files)
+            SELECT 'delete', id, files FROM message_files WHERE id = old.id;
+        END
+        """,
+    ),
 )
 
 

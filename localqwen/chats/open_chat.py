@@ -54,6 +54,7 @@ class OpenChat:
         self.draft = chat.draft if chat is not None else ""
         self.draft_attachments = chat.draft_attachments if chat is not None else ()
         self.queue = tuple(queue)
+        self._due: set[int] = set()
 
     @classmethod
     async def open(cls, store: Store, chat_id: int) -> Self:
@@ -76,6 +77,11 @@ class OpenChat:
     def is_answering(self) -> bool:
         """Whether an answer is on its way."""
         return self.answer is not None and not self.answer.is_over
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether there is a draft, as it is kept."""
+        return bool(self.draft or self.draft_attachments)
 
     @property
     def path(self) -> list[Message]:
@@ -140,7 +146,42 @@ class OpenChat:
             await committed(self._store.rename, chat.id, title)
             await self._refresh()
 
+    async def save_unfinished(self, message_id: int | None, text: str | None) -> None:
+        """Keep what is being written in place of a message, or for ``None`` of the system prompt, until it is accepted.
+
+        A ``text`` of ``None`` forgets it.
+        """
+        async with self._writing:
+            if text is None and self.chat is None:
+                return
+            chat = await self._ensure_chat()
+            await committed(self._store.save_unfinished, chat.id, message_id, text)
+            if text is None and self.tip is None:
+                await self._discard_if_empty(chat)
+
+    async def unfinished(self, message_id: int | None) -> str | None:
+        """What was being written in place of a message, or for ``None`` of the system prompt."""
+        if self.chat is None:
+            return None
+        return await asyncio.to_thread(self._store.unfinished, self.chat.id, message_id)
+
     # -- the queue -------------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> tuple[Queued, ...]:
+        """What of the queue is to be asked as soon as it can be: it was queued here, and nothing has been held since.
+
+        What was there when the conversation was opened waits for a person.
+        """
+        return tuple(one for one in self.queue if one.id in self._due)
+
+    def hold(self) -> None:
+        """Let all that is queued now wait for a person: they have stopped an answer, or one has failed."""
+        self._due.clear()
+
+    def release(self) -> None:
+        """Let nothing that is queued wait for a person any more."""
+        self._due.update(one.id for one in self.queue)
 
     async def enqueue(self, text: str, attachments: Sequence[Attachment] = ()) -> Queued:
         """Keep a message for later, in place of the draft; :meth:`take_next` asks it."""
@@ -148,6 +189,7 @@ class OpenChat:
             chat = await self._ensure_chat()
             queued = await committed(self._store.enqueue, chat.id, text, attachments)
             self.queue += (queued,)
+            self._due.add(queued.id)
             self._draft_is_gone()
             return queued
 

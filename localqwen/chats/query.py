@@ -53,7 +53,7 @@ class Hit:
     """Where a search found something: in a title, when ``message_id`` is ``None``.
 
     ``snippet`` is on one line, foreign text like any other; ``ranges`` are its pieces ``[begin, end)`` that were
-    looked for.
+    looked for. With ``is_file`` they are in a file that went with the message.
     """
 
     chat_id: int
@@ -61,6 +61,7 @@ class Hit:
     title: str
     snippet: str
     ranges: tuple[Range, ...]
+    is_file: bool = False
 
     @property
     def pieces(self) -> list[tuple[str, bool]]:

@@ -12,20 +12,24 @@ from localqwen.chats.tree import Chat, Message
 from localqwen.events import Usage
 from localqwen.params import SamplingParams
 
-CHAT = "id, title, tip, created, updated, draft, pinned, system, params"
-MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments"
+CHAT = (
+    "id, title, tip, created, updated, draft, pinned, system, params, system_changed, "
+    "draft <> '' OR EXISTS (SELECT 1 FROM draft_attachments WHERE chat_id = chat.id)"
+)
+MESSAGE = "id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut"
 
 
 def chat_of(row: Sequence[Any], draft_attachments: str | None = None) -> Chat:
     """A conversation from the columns :data:`CHAT`, and its draft's files where they were read."""
-    chat_id, title, tip, created, updated, draft, pinned, system, params = row
+    chat_id, title, tip, created, updated, draft, pinned, system, params, changed, is_drafted = row
     files = attachments_of(draft_attachments or "[]")
-    return Chat(chat_id, title, tip, created, updated, draft, bool(pinned), system, params_of(params), files)
+    settings = bool(pinned), system, params_of(params)
+    return Chat(chat_id, title, tip, created, updated, draft, *settings, files, bool(is_drafted), changed)
 
 
 def message_of(row: Sequence[Any]) -> Message:
     """A message from the columns :data:`MESSAGE`."""
-    message_id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments = row
+    message_id, chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut = row
     return Message(
         message_id,
         chat_id,
@@ -39,6 +43,7 @@ def message_of(row: Sequence[Any]) -> Message:
         None if stats is None else Usage.of(known(Usage, stats)),
         error,
         attachments_of(attachments),
+        bool(cut),
     )
 
 

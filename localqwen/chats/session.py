@@ -41,18 +41,20 @@ class Conversation(OpenChat):
             await self._refresh()
             return message
 
-    async def take_next(self) -> Message | None:
+    async def take_next(self, *, due: bool = False) -> Message | None:
         """Commit the first message of the queue at the end of the path; ``None`` when the queue is empty.
+
+        With ``due`` only what is :attr:`due` counts.
 
         It leaves the queue in the same transaction, so that a kill neither loses nor doubles it. The draft stays. Where
         another window has sent all that waited, what it has added is there afterwards.
         """
         async with self._changing():
             waited = bool(self.queue)
-            while self.queue:
+            while waiting := self.due if due else self.queue:
                 chat = await self._ensure_chat()
-                message = await committed(self._store.ask_queued, chat.id, self.tip, self.queue[0])
-                self.queue = self.queue[1:]
+                message = await committed(self._store.ask_queued, chat.id, self.tip, waiting[0])
+                self.queue = tuple(one for one in self.queue if one.id != waiting[0].id)
                 if message is not None:
                     self._show(message)
                     await self._refresh()
@@ -117,20 +119,21 @@ class Conversation(OpenChat):
 
     # -- branches --------------------------------------------------------------------------------------------------
 
-    def rewind(self, answer_id: int) -> None:
-        """Go back to the question of an answer, so that :meth:`respond` makes another one beside it.
+    def rewind(self, message_id: int) -> None:
+        """Go back to a question, or to that of an answer, so that :meth:`respond` makes another answer to it.
 
         It is not committed before the new answer begins: a kill in between leaves the old one where it was.
 
         Raises:
             BusyError: An answer is being written.
-            MisplacedError: The message answers no question.
+            MisplacedError: The message is an answer to no question.
         """
         self._refuse_while_busy()
-        above = self.tree.path(answer_id)[:-1]
-        if self.tree[answer_id].role != "assistant" or not above or above[-1].role == "assistant":
+        path = self.tree.path(message_id)
+        questions = path[:-1] if path[-1].role == "assistant" else path
+        if not questions or questions[-1].role == "assistant":
             raise MisplacedError("nothing was asked before this message, so there is nothing to answer again")
-        self._go_to(above[-1].id)
+        self._go_to(questions[-1].id)
 
     async def edit(self, message_id: int, text: str, attachments: Sequence[Attachment] = ()) -> Message:
         """Commit another version of a person's message beside it; :meth:`respond` then answers it."""

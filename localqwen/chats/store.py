@@ -8,11 +8,12 @@ from localqwen.chats.database import IN_MEMORY, ChatStoreError
 from localqwen.chats.preset_store import PresetRows
 from localqwen.chats.search_store import SearchRows
 from localqwen.chats.transfer_store import TransferRows
+from localqwen.chats.unfinished_store import UnfinishedRows
 
 __all__ = ["ChatStoreError", "Store"]
 
 
-class Store(TransferRows, SearchRows, PresetRows):
+class Store(TransferRows, SearchRows, PresetRows, UnfinishedRows):
     """The conversations of one file. Every method is one transaction and may be called from any thread.
 
     Any of them raises :class:`ChatStoreError` when the file cannot be used any more.

@@ -68,6 +68,7 @@ def message_values(message: Message) -> dict[str, Any]:
         "params": params_dict(message.params) or None,
         "stats": None if message.usage is None else asdict(message.usage),
         "error": message.error,
+        "cut": message.is_cut or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -89,6 +90,7 @@ def message_from(
         _usage_from(fields.nested("stats")) if fields.has("stats") else None,
         fields.optional_text("error"),
         attachments,
+        fields.flag("cut"),
     )
 
 

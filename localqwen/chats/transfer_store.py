@@ -34,8 +34,8 @@ class TransferRows(MessageRows):
             for message in transfer.messages:
                 ids[message.id] = db.execute(
                     "INSERT INTO message "
-                    "(chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "(chat_id, parent_id, role, text, state, created, model, params, stats, error, attachments, cut) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         chat_id,
                         ids[message.parent_id],
@@ -48,6 +48,7 @@ class TransferRows(MessageRows):
                         usage_json(message.usage),
                         None if message.error is None else storable(message.error),
                         attachments_json(message.attachments),
+                        int(message.is_cut),
                     ),
                 ).lastrowid
             db.execute("UPDATE chat SET tip = ? WHERE id = ?", (ids[transfer.tip], chat_id))

@@ -23,7 +23,8 @@ TITLE_LENGTH = 60
 class Message:
     """One message. ``text`` is what was typed or generated, byte for byte; views sanitize it themselves.
 
-    ``attachments`` are the files that went with it; their text is not in ``text``.
+    ``attachments`` are the files that went with it; their text is not in ``text``. ``is_cut``: the answer has ended
+    because it was as long as it may be, and would have gone on.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Message:
     usage: Usage | None = None
     error: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    is_cut: bool = False
 
     @property
     def content(self) -> str:
@@ -51,7 +53,8 @@ class Chat:
 
     ``tip`` is the last message of the path that is shown; ``None`` while it is empty. ``system`` is the system prompt,
     ``""`` for none. In ``params``, what is ``None`` is the model's default. ``draft_attachments`` may be large and are
-    left out where many conversations are listed.
+    left out where many conversations are listed; ``is_drafted`` tells there too whether there is a draft. Answers that
+    are older than ``system_changed`` were made after another system prompt.
     """
 
     id: int
@@ -64,6 +67,8 @@ class Chat:
     system: str = ""
     params: SamplingParams = field(default_factory=SamplingParams)
     draft_attachments: tuple[Attachment, ...] = ()
+    is_drafted: bool = False
+    system_changed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import AnswerStream, BusyError, Conversation, MisplacedError
 from localqwen.chats.store import ChatStoreError, Store
+from localqwen.chats.transfer import Transfer
 from localqwen.chats.tree import Message
 from localqwen.events import AnswerEvent, Delta, Finished, Usage
 from localqwen.params import ChatMessage, SamplingParams
@@ -99,10 +100,12 @@ async def test_a_stopped_answer_is_continued_in_place_and_its_statistics_are_sum
     conversation = Conversation(store)
     await conversation.ask("q")
     first = Usage(10, 4, 2, 1.0, 2.0)
-    await respond(conversation, scripted([Delta("one"), Finished("length", first)]))
+    cut = await respond(conversation, scripted([Delta("one"), Finished("length", first)]))
+    assert (cut.state, cut.is_cut) == ("done", True)
+    assert (await reopened(store, conversation)).path[-1] == cut
     second = Usage(14, 6, 14, 0.5, 1.0)
     grown = await resume(conversation, scripted([Delta(" two"), Finished("error", second, "out of memory")]))
-    assert (grown.text, grown.state, grown.error) == ("one two", "error", "out of memory")
+    assert (grown.text, grown.state, grown.error, grown.is_cut) == ("one two", "error", "out of memory", False)
     assert grown.usage == Usage(10, 10, 2, 1.5, 3.0)
     again = await resume(conversation, scripted([Delta("!"), Finished("stop", Usage(20, 1, 0, 0, 0))]))
     assert (again.text, again.state, again.error) == ("one two!", "done", None)
@@ -176,12 +179,27 @@ async def test_nothing_moves_under_an_answer(store: Store) -> None:
     assert (await answering).text == "b"
 
 
+async def test_a_question_can_be_gone_back_to_and_an_answer_to_nothing_cannot(store: Store) -> None:
+    conversation = Conversation(store)
+    await turn(conversation, "q", "a")
+    question, _ = conversation.path
+    await turn(conversation, "and then?", "more")
+    conversation.rewind(question.id)
+    assert texts(conversation) == ["q"]
+    await respond(conversation, said("b"))
+    assert texts(await reopened(store, conversation)) == ["q", "b"]
+
+    lone = Message(1, 0, None, "assistant", "Hello.", "done", 1.0)
+    chat = store.add(Transfer("t", 1.0, 1.0, "", PARAMS, (lone,), 1))
+    imported = await Conversation.open(store, chat.id)
+    with pytest.raises(MisplacedError, match="nothing was asked"):
+        imported.rewind(imported.path[0].id)
+
+
 async def test_a_person_s_words_are_no_answer(store: Store) -> None:
     conversation = Conversation(store)
     answer = await turn(conversation, "q", "a")
     question = conversation.path[0]
-    with pytest.raises(MisplacedError, match="nothing was asked"):
-        conversation.rewind(question.id)
     with pytest.raises(MisplacedError, match="the user's"):
         await conversation.edit_answer(question.id, "x")
     with pytest.raises(MisplacedError, match="the assistant's"):

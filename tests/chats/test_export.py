@@ -73,6 +73,7 @@ def numbered(draw: st.DrawFn, number: int) -> Message:
         draw(st.none() | usages),
         draw(st.none() | texts),
         draw(files),
+        draw(st.booleans()),
     )
 
 

@@ -143,8 +143,8 @@ class ConversationMachine(RuleBasedStateMachine):
         assert (here.system, here.params) == (there.system, there.params)
         assert there.chat is not None
         # A new conversation's title is known here after the first message at the latest.
-        assert replace(here.chat, draft="", draft_attachments=(), updated=0.0, tip=None) == replace(
-            there.chat, draft="", draft_attachments=(), updated=0.0, tip=None
+        assert replace(here.chat, draft="", draft_attachments=(), is_drafted=False, updated=0.0, tip=None) == replace(
+            there.chat, draft="", draft_attachments=(), is_drafted=False, updated=0.0, tip=None
         )
 
     @invariant()

@@ -57,6 +57,22 @@ async def test_what_is_typed_while_an_answer_runs_is_asked_after_it_in_order(sto
     assert store.chats_with_queue() == []
 
 
+async def test_what_is_held_waits_for_a_word_and_what_is_queued_afterwards_does_not(store: Store) -> None:
+    conversation = Conversation(store)
+    await conversation.enqueue("one")
+    conversation.hold()
+    await conversation.enqueue("two")
+    assert [queued.text for queued in conversation.due] == ["two"]
+    taken = [await conversation.take_next(due=True), await conversation.take_next(due=True)]
+    assert [message and message.text for message in taken] == ["two", None]
+    assert [queued.text for queued in conversation.queue] == ["one"]
+    assert conversation.chat is not None
+    recovered = await Conversation.open(store, conversation.chat.id)
+    assert await recovered.take_next(due=True) is None
+    recovered.release()
+    assert await recovered.take_next(due=True) is not None
+
+
 async def test_a_queued_message_can_be_taken_back(store: Store) -> None:
     conversation = Conversation(store)
     first = await conversation.enqueue("one", FILES)

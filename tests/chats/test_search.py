@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.query import LEAD_LENGTH, SNIPPET_LENGTH, occurrences, parse, snippet
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
@@ -53,6 +54,26 @@ def test_words_are_found_from_their_beginnings_in_titles_and_messages_newest_fir
     (hit,) = store.search("cafet")
     assert (hit.chat_id, hit.title, hit.snippet, hit.ranges) == (chat.id, "Coast", "cafeteria at sea", ((0, 9),))
     assert [len(store.search("sea", limit=limit)) for limit in (0, 1, 2)] == [0, 1, 2]
+
+
+def test_the_files_of_a_message_are_found_after_what_messages_say(store: Store) -> None:
+    chat = store.create_chat()
+    files = (Attachment("plan\n.txt", 'the "lighthouse"\nkeeper\0x'), Attachment("list", "東京 oil, lamps"))
+    asked = store.ask(chat.id, None, "What is needed?", files)
+    said = store.ask(chat.id, asked.id, "A lighthouse?")
+    both = store.ask(chat.id, said.id, "lighthouses", files)
+    assert found(store, "lightho") == [
+        (both.id, ["lighthouses"]),
+        (said.id, ["lighthouse"]),
+        (asked.id, ["lighthouse"]),
+    ]
+    assert [hit.is_file for hit in store.search("lightho")] == [False, False, True]
+    assert found(store, "keep plan") == [(both.id, ["plan", "keeper"]), (asked.id, ["plan", "keeper"])]
+    assert found(store, "東京") == [(both.id, ["東京"]), (asked.id, ["東京"])]
+    assert found(store, "nkeeper") == []
+    assert [hit.message_id for hit in store.search("keep", limit=4)] == [both.id]
+    store.delete(chat.id)
+    assert store.search("keeper") == store.search("東京") == []
 
 
 def test_words_without_spaces_between_them_are_found_inside(store: Store) -> None:

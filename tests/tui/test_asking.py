@@ -7,6 +7,7 @@ from textual import events
 from localqwen.chats.store import Store
 from localqwen.events import Finished, Loading, Prefill, Ready, Usage
 from tests.tui.fakes import SIZE, FakeConnection, last_message, press, screen_text, shows, type_text, until
+from tests.tui.stage import staged
 from tui.app import ChatApp
 from tui.widgets.composer import Composer
 
@@ -131,6 +132,22 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
         await until(pilot, shows(pilot, "beginning and end and more"))
         connection.client.events.put_nowait(Finished("stop"))
         await until(pilot, shows(pilot, "Enter sends"))
+
+
+async def test_an_answer_that_was_cut_off_says_so_and_can_be_gone_on_with(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.begin("A story", "Once upon")
+        stage.client.events.put_nowait(Finished("length", Usage(9, 512, decode_seconds=10.0)))
+        await stage.sees("■ cut off at 512 tokens · 51.2 tok/s · /continue goes on")
+    async with staged(store) as stage:
+        await stage.press("ctrl+l", "enter")
+        await stage.sees("■ cut off at 512 tokens · 51.2 tok/s · /continue goes on")
+        await stage.slash("continue")
+        await stage.hear(" a time")
+        await stage.misses("cut off")
+        await stage.ends()
+        assert (stage.kept[-1].text, stage.kept[-1].is_cut) == ("Once upon a time", False)
+        await stage.misses("cut off")
 
 
 async def test_an_answer_of_nothing_says_so(app: ChatApp, connection: FakeConnection) -> None:

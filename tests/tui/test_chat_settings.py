@@ -97,11 +97,14 @@ async def test_what_is_typed_is_lost_by_no_single_key(store: Store) -> None:
             await stage.pilot.pause()
         await stage.sees("Arr.")
         await stage.write("!")
+        await stage.fill("#param-seed", "3")
         await stage.press("ctrl+q")
         await stage.sees("Ctrl+Q again gives the changes up")
         assert stage.app.is_running
+        await stage.fill("#param-seed", "")
         await stage.press("ctrl+q")
         await stage.until(lambda: not stage.app.is_running)
+    assert store.unfinished(store.chats()[0].id, None) == "!Arr."
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.query import Hit
 from localqwen.chats.store import Store
 from tests.tui.stage import Stage, staged, written
@@ -37,6 +38,22 @@ async def test_the_bar_steps_through_what_is_found_and_round_the_end(store: Stor
         before = stage.screen.split(" of 3")[0].split()[-1]
         await stage.press("shift+f3", "f3")
         assert stage.screen.split(" of 3")[0].split()[-1] == before
+
+
+async def test_a_message_is_found_by_what_is_in_its_file(store: Store) -> None:
+    async with staged(store) as stage:
+        stage.composer.fill("What is it?", [Attachment("notes.txt", "where the lighthouse\x1b[31m stands")])
+        await stage.press("enter")
+        await stage.until(lambda: stage.client.asked)
+        stage.client.answer("Notes.")
+        await stage.rests()
+        await stage.press("ctrl+n")
+        await stage.sees("New conversation")
+        await search_for(stage, "lighth")
+        await stage.sees("1 found", "What is it?  in a file", "where the lighthouse[31m stands")
+        await stage.press("enter")
+        await stage.is_back()
+        await stage.sees("Notes.")
 
 
 async def test_capitals_are_respected_and_nothing_is_said_to_be_none(store: Store) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from localqwen.chats.attachment import Attachment
 from localqwen.chats.store import Store
 from localqwen.events import Finished
-from tests.tui.stage import Stage, staged
+from localqwen.settings import Settings
+from tests.tui.stage import Stage, killed, staged
 from tui.screens.line import LineScreen
 
 
@@ -99,9 +103,9 @@ async def test_in_a_narrow_terminal_the_list_is_there_while_it_is_walked_through
         assert "Conversations" not in stage.screen
         for leave in ("enter", "escape", "ctrl+l"):
             await stage.press("ctrl+l")
-            await stage.sees("Enter opens, F1 shows keys")
+            await stage.sees("Enter opens, r names, p pins", "Delete deletes, u undoes")
             await stage.press("home", leave)
-            await stage.misses("F1 shows keys", "Conversations")
+            await stage.misses("Enter opens", "Conversations")
             assert stage.composer.query_one("#composer-text").has_focus
         await stage.press("ctrl+l", "home", "r")
         await stage.opens(LineScreen)
@@ -121,3 +125,32 @@ async def test_the_list_goes_and_comes_with_the_room_for_it(store: Store) -> Non
         await stage.press("ctrl+s")
         await stage.pilot.resize_terminal(110, 40)
         await stage.misses("Conversations")
+
+
+async def test_a_pencil_marks_every_conversation_in_which_something_was_not_sent(store: Store, tmp_path: Path) -> None:
+    async with staged(store) as stage:
+        await three_chats(stage)
+        await stage.write("half a thought")
+        await stage.until(lambda: stage.list_titles == ["✎ newest", "middle", "oldest"])
+        await stage.press("ctrl+l", "end", "enter")
+        await stage.sees("to the oldest")
+        stage.composer.attach(Attachment("notes.txt", "the notes"))
+        await stage.until(lambda: stage.list_titles == ["✎ newest", "middle", "✎ oldest"])
+        assert store.left_behind() == []  # whoever typed them is there
+        after = killed(store, tmp_path / "after")
+        await stage.begin("And?")
+        await stage.until(lambda: stage.list_titles == ["oldest", "✎ newest", "middle"])
+        await stage.write("once")
+        await stage.until(lambda: stage.list_titles[0] == "✎ oldest")
+        await stage.press("enter")
+        await stage.until(lambda: stage.list_titles[0] == "oldest")
+    async with staged(after) as stage:
+        await stage.hears_of("A message that was not sent is in “newest” and 1 more: the list marks it with ✎.")
+        assert stage.list_titles == ["✎ newest", "middle", "✎ oldest"]
+    after.close()
+
+
+async def test_its_hint_names_the_keys_that_the_settings_give_it(store: Store) -> None:
+    async with staged(store, settings=Settings(keys=(("list.rename", "f6"), ("list.delete", "x")))) as stage:
+        await stage.press("ctrl+l")
+        await stage.sees("Enter opens, F6 names, p", "x deletes, u undoes")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
-from localqwen.events import Finished, Loading, Ready
+from localqwen.events import Finished, Loading, Ready, Usage
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tests.tui.fakes import FakeConnection
@@ -109,6 +109,26 @@ async def test_a_stopped_answer_goes_on_from_where_it_stopped(store: Store, conn
         assert "Once" not in terminal.text
     path = store.tree(store.chats()[0].id).path(store.chats()[0].tip)
     assert [(message.text, message.state) for message in path][1] == ("Once. Upon a time.", "done")
+
+
+async def test_an_answer_that_was_cut_off_says_so(store: Store, connection: FakeConnection) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("tell")
+        connection.client.say("Once")
+        connection.client.events.put_nowait(Finished("length", Usage(9, 512)))
+        await terminal.shows("fake: Once\nCut off at 512 tokens; /continue goes on with it.\nYou: ")
+
+
+async def test_a_question_that_no_answer_followed_is_answered(store: Store, connection: FakeConnection) -> None:
+    question = store.ask(store.create_chat().id, None, "tell")
+    async with chatting(store, connection) as terminal:
+        terminal.type("/open 1")
+        await terminal.shows("You: tell")
+        terminal.type("/continue")
+        connection.client.answer("Once.")
+        await terminal.shows("fake: Once.\nYou: ")
+    path = store.tree(question.chat_id).path(store.chats()[0].tip)
+    assert [message.text for message in path] == ["tell", "Once."]
 
 
 @pytest.fixture

@@ -34,15 +34,56 @@ async def test_what_waits_goes_out_in_its_order(store: Store) -> None:
         assert stage.store.queue(stage.chat.id) == []
 
 
-async def test_after_a_stop_something_else_can_be_asked_first(store: Store) -> None:
+async def test_after_a_stop_something_else_can_be_asked_and_sends_nothing_else(store: Store) -> None:
     async with staged(store) as stage:
         await two_wait(stage)
         await stage.press("escape")
-        await stage.sees("■ stopped", "Enter sends · 2 queued")
+        await stage.sees("■ stopped", "Enter sends · 2 queued until /send-queued", "waits for /send-queued")
         await stage.begin("something else first", "Of course.")
+        await stage.send("and this behind it")
+        await stage.sees("3 queued, 2 of them until /send-queued")
         stage.client.events.put_nowait(Finished("stop"))
         await stage.until(lambda: len(stage.client.asked) == 3)
-        assert stage.kept_texts[2:5] == ["something else first", "Of course.", "second"]
+        assert stage.kept_texts[2:5] == ["something else first", "Of course.", "and this behind it"]
+        stage.client.answer("This as well.")
+        await stage.rests()
+        assert len(stage.client.asked) == 3
+        await stage.sees("Enter sends · 2 queued until /send-queued")
+        await stage.slash("send-queued")
+        await stage.until(lambda: len(stage.client.asked) == 4)
+        stage.client.answer("to the second")
+        await stage.until(lambda: len(stage.client.asked) == 5)
+        assert stage.kept_texts[6:9] == ["second", "to the second", "third"]
+
+
+async def test_an_edit_after_a_stop_sends_nothing_else(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        await stage.press("escape")
+        await stage.sees("■ stopped")
+        await stage.press("f5")
+        await stage.fill("#edit", "in other words")
+        await stage.press("ctrl+s")
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        stage.client.answer("I see.")
+        await stage.rests()
+        assert stage.kept_texts == ["in other words", "I see."]
+        assert len(stage.client.asked) == 2
+        await stage.sees("Enter sends · 2 queued until /send-queued")
+
+
+async def test_what_waits_can_be_sent_behind_an_answer_that_is_on_its_way(store: Store) -> None:
+    async with staged(store) as stage:
+        await two_wait(stage)
+        await stage.press("escape")
+        await stage.sees("■ stopped")
+        await stage.begin("something else first", "Of course.")
+        await stage.slash("send-queued")
+        await stage.sees("Enter queues · 2 queued")
+        await stage.misses("until /send-queued")
+        stage.client.events.put_nowait(Finished("stop"))
+        await stage.until(lambda: len(stage.client.asked) == 3)
+        assert "second" in stage.kept_texts
 
 
 async def test_after_an_error_it_waits_too(store: Store) -> None:
@@ -62,13 +103,17 @@ async def test_it_outlives_a_kill(store: Store, tmp_path: Path) -> None:
         await stage.sees("Messages wait to be sent in “first”")
         await stage.press("ctrl+l", "enter")
         await stage.sees("an answer", "■ stopped", "second", "third", "notes.txt", "Enter sends · 2 queued")
+        await stage.begin("a word", "An answer to that.")
+        stage.client.events.put_nowait(Finished("stop"))
+        await stage.rests()
         await stage.slash("send-queued")
-        await stage.until(lambda: len(stage.client.asked) == 1)
-        stage.client.answer("late")
         await stage.until(lambda: len(stage.client.asked) == 2)
+        stage.client.answer("late")
+        await stage.until(lambda: len(stage.client.asked) == 3)
         stage.client.answer("later")
         await stage.rests()
-        assert stage.kept_texts == ["first", "an answer", "second", "late", "third", "later"]
+        assert stage.kept_texts[:4] == ["first", "an answer", "a word", "An answer to that."]
+        assert stage.kept_texts[4:] == ["second", "late", "third", "later"]
     after.close()
 
 

@@ -9,7 +9,7 @@ from localqwen.events import Loading
 from tui.attachments import Outgoing
 from tui.desk import Desk
 from tui.handlers import Handler
-from tui.sanitize import SafeText, safe, safe_line
+from tui.sanitize import SafeText, safe_line
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -35,11 +35,8 @@ class AnswerCommands:
         }
 
     def stop(self, _: str) -> None:
-        """Back to the composer from elsewhere; in it, stop the answer."""
+        """End the answer here and keep its text."""
         desk = self._desk
-        if desk.sidebar.options.has_focus:
-            desk.composer.focus()
-            return
         if isinstance(desk.backend.state, Loading) and not desk.turns.is_under_way(desk.conversation):
             # Minutes of loading are not for one key to throw away.
             desk.voice.say(SafeText("The model is loading: /cancel-load gives that up."))
@@ -47,37 +44,39 @@ class AnswerCommands:
         desk.composer.focus()
 
     async def regenerate(self, _: str) -> None:
-        """Another answer beside the marked or last one."""
+        """Another answer beside the marked or last one, or one to the question that is marked or was never answered."""
+        desk = self._desk
+        conversation = desk.conversation
+        marked = self._marked(None)
+        if marked is None:
+            desk.voice.say(SafeText("There is no answer yet."))
+            return
+        message_id = marked.id
+
+        async def prepare() -> None:
+            conversation.rewind(message_id)
+
+        desk.take_turn(conversation, prepare)
+
+    async def continue_(self, _: str) -> None:
+        """More of the last answer; where it was never begun, all of it."""
         desk = self._desk
         conversation = desk.conversation
         path = conversation.path
-        marked = self._marked("assistant")
-        if marked is None and path and path[-1].role == "user":
-            desk.take_turn(conversation, _nothing)  # a question that was never answered
-        elif marked is None:
-            desk.voice.say(SafeText("There is no answer yet."))
+        if desk.turns.is_under_way(conversation):
+            desk.voice.say(SafeText("It is going on already."))
+        elif conversation.can_resume:
+            desk.take_turn(conversation, _nothing, "resume")
+        elif path and path[-1].role == "user":
+            desk.take_turn(conversation, _nothing)
         else:
-            answer_id = marked.id
-
-            async def prepare() -> None:
-                conversation.rewind(answer_id)
-
-            desk.take_turn(conversation, prepare)
-
-    async def continue_(self, _: str) -> None:
-        """More of the last answer."""
-        desk = self._desk
-        if not desk.conversation.can_resume:
-            under_way = desk.turns.is_under_way(desk.conversation)
-            desk.voice.say(SafeText("It is going on already." if under_way else "There is no answer to continue."))
-            return
-        desk.take_turn(desk.conversation, _nothing, "resume")
+            desk.voice.say(SafeText("There is no answer to continue."))
 
     async def edit(self, _: str) -> None:
         """Change the marked message, or the person's last one: a question is asked again, an answer only kept."""
         desk = self._desk
         conversation = desk.conversation
-        message = self._marked(None) if desk.transcript.current is not None else self._marked("user")
+        message = self._marked(None if desk.transcript.seen is not None else "user")
         if message is None:
             desk.voice.say(NOTHING)
             return
@@ -86,22 +85,28 @@ class AnswerCommands:
             return
         is_question = message.role == "user"
         title = SafeText("Edit your message" if is_question else "Edit the answer")
-        what = "asks again, and the old version stays as a branch" if is_question else "keeps it as a branch"
+        what = "asks again and keeps the old version" if is_question else "keeps it as a branch"
         then = "" if is_question else "; /continue then goes on from there"
-        hint = safe_line(f"{desk.key('dialog.accept')} {what}{then}; {desk.key('dialog.cancel')} cancels")
+        keys = f"{desk.key('dialog.cancel')} cancels, {desk.key('dialog.editor')} opens your editor"
+        hint = safe_line(f"{desk.key('dialog.accept')} {what}{then}; {keys}")
         from tui.screens.edit import EditScreen
 
-        text = await desk.screen.app.push_screen_wait(EditScreen(title, safe(message.text), hint))
-        if text is None or text == safe(message.text):
+        async def keep(text: str) -> None:
+            if is_question:
+                await conversation.edit(message.id, text, message.attachments)
+            else:
+                await conversation.edit_answer(message.id, text)
+
+        files = [safe_line(one.name) for one in message.attachments]
+        editor = desk.settings().editor or None
+        draft, save = await desk.unfinished(conversation, message.id)
+        screen = EditScreen(title, message.text, hint, files=files, keep=keep, editor=editor, draft=draft, save=save)
+        if await desk.screen.app.push_screen_wait(screen) is None:
+            await desk.voice.trying(conversation.save_unfinished(message.id, None))
             return
         if is_question:
-            attachments = message.attachments
-
-            async def prepare() -> None:
-                await conversation.edit(message.id, text, attachments)
-
-            desk.take_turn(conversation, prepare)
-        elif await desk.voice.trying(conversation.edit_answer(message.id, text)) and conversation is desk.conversation:
+            desk.take_turn(conversation, _nothing)
+        elif conversation is desk.conversation:
             desk.show_path()
 
     async def switch(self, direction: int, key: int | None = None) -> None:
@@ -121,12 +126,18 @@ class AnswerCommands:
             desk.transcript.go_to(siblings[at].id)
 
     async def send_queue(self, _: str) -> None:
-        """Send what waits since a stop or an end of the program."""
+        """Send what waits since a stop or an end of the program, behind the answer that is on its way."""
         desk = self._desk
-        if not desk.conversation.queue:
+        conversation = desk.conversation
+        if not conversation.queue:
             desk.voice.say(SafeText("Nothing waits to be sent."))
             return
-        desk.send_waiting(desk.conversation)
+        conversation.release()
+        if desk.turns.is_under_way(conversation):
+            desk.show_queue()
+            desk.count_tokens()
+        else:
+            desk.send_waiting(conversation)
 
     async def clear_queue(self, _: str) -> None:
         """Put what waits back into the composer."""
@@ -146,12 +157,13 @@ class AnswerCommands:
             both = _before(queue, desk.composer.draft)  # somebody may have typed on
             desk.composer.fill(both.text, both.attachments)
             desk.show_path()
+            desk.list_chats()
 
     def _marked(self, role: str | None) -> Message | None:
-        """The marked message, or the one before it in that role; without a mark, the last one."""
+        """The marked message, or the one before it in that role; without a mark that is in view, the last one."""
         desk = self._desk
         path = desk.conversation.path
-        current = desk.transcript.current
+        current = desk.transcript.seen
         if current is not None and current.key is not None:
             ids = [message.id for message in path]
             if current.key in ids:
@@ -161,7 +173,7 @@ class AnswerCommands:
     def _branched(self) -> Message | None:
         marked = self._marked(None)
         tree = self._desk.conversation.tree
-        if self._desk.transcript.current is not None:
+        if self._desk.transcript.seen is not None:
             return marked if marked is not None and tree.position(marked.id)[1] > 1 else None
         path = self._desk.conversation.path
         return next((message for message in reversed(path) if tree.position(message.id)[1] > 1), None)

@@ -82,7 +82,7 @@ class ConversationCommands:
         """Ask for a title, unless one is given."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to name yet."))
+            self._has_none("name")
             return
         if not title:
             try:
@@ -104,7 +104,7 @@ class ConversationCommands:
         """Pin, or unpin."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to pin yet."))
+            self._has_none("pin")
             return
         try:
             pinned = (await asyncio.to_thread(desk.store.chat, chat_id)).pinned
@@ -117,7 +117,7 @@ class ConversationCommands:
         """Take a conversation away; it can be had back."""
         desk, chat_id = self._desk, chat_id or self._open_id()
         if chat_id is None:
-            desk.voice.say(SafeText("There is nothing to delete."))
+            self._has_none("delete")
             return
         if desk.turns.find(desk.store, chat_id) is not None:
             desk.voice.say(SafeText("It is being answered: stop that first (Esc)."))
@@ -128,7 +128,8 @@ class ConversationCommands:
             self._deleted.append(chat_id)
             if chat_id == self._open_id():
                 desk.show(desk.blank())
-            desk.voice.say(SafeText("Deleted. /undo has it back, for thirty days."), seconds=8)
+            until = "until you quit" if desk.store.is_temporary else "for thirty days"
+            desk.voice.say(safe_line(f"Deleted. /undo has it back, {until}."), seconds=8)
         desk.list_chats()
 
     async def undo(self, _: str) -> None:
@@ -155,10 +156,12 @@ class ConversationCommands:
         desk = self._desk
         conversation = desk.conversation
         now = ChatSettings(conversation.system, conversation.params)
-        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
+        draft, save = await desk.unfinished(conversation, None)
+        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling, draft, save)
         chosen = await desk.screen.app.push_screen_wait(screen)
+        if chosen is None or await desk.voice.trying(conversation.set_system(chosen.system)):
+            await desk.voice.trying(conversation.save_unfinished(None, None))
         if chosen is not None:
-            await desk.voice.trying(conversation.set_system(chosen.system))
             await desk.voice.trying(conversation.set_params(chosen.params))
             desk.count_tokens()
             desk.list_chats()
@@ -206,4 +209,10 @@ class ConversationCommands:
 
     def _open_id(self) -> int | None:
         desk = self._desk
-        return desk.conversation.chat.id if desk.conversation.chat is not None and not desk.is_temporary else None
+        return desk.conversation.chat.id if desk.conversation.chat is not None and desk.is_listed else None
+
+    def _has_none(self, what: str) -> None:
+        if self._desk.is_listed:
+            self._desk.voice.say(safe_line(f"There is nothing to {what}."))
+        else:
+            self._desk.voice.say(safe_line(f"A temporary conversation is kept nowhere: there is nothing to {what}."))

@@ -26,7 +26,7 @@ from tui.handlers.answers import AnswerCommands
 from tui.handlers.conversations import ConversationCommands
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
-from tui.left_behind import take_up_draft, tell_waiting
+from tui.left_behind import take_up_draft, tell_left, tell_waiting
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import NARROW, Sidebar
@@ -82,7 +82,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """The layout."""
         with Horizontal(id="body"):
-            yield Sidebar(id="sidebar")
+            yield Sidebar(self.desk.key, id="sidebar")
             with Vertical(id="main"):
                 yield Static(id="title", markup=False)
                 yield Transcript(id="transcript")
@@ -109,6 +109,7 @@ class ChatScreen(Screen[None]):
         self.desk.show(self.desk.blank())
         self.desk.run(partial(take_up_draft, self.desk), "waiting")
         self.desk.run(partial(tell_waiting, self.desk), "waiting")
+        self.desk.run(partial(tell_left, self.desk), "waiting")
         self.set_interval(TICK_SECONDS, self._tick)
 
     def on_resize(self) -> None:
@@ -134,10 +135,14 @@ class ChatScreen(Screen[None]):
     # -- commands --------------------------------------------------------------------------------------------------
 
     async def action_command(self, command_id: str) -> None:
-        """Do what a key, the palette or a slash asks for."""
-        await self._do(command_id, "")
+        """Do what a key asks for; the key that stops an answer only leads to the composer from elsewhere."""
+        if command_id == "answer.stop" and not self.desk.composer.has_focus_within:
+            self.desk.composer.focus()
+        else:
+            await self.command(command_id)
 
-    async def _do(self, command_id: str, argument: str) -> None:
+    async def command(self, command_id: str, argument: str = "") -> None:
+        """Do what a key, the palette or a slash asks for."""
         done = self.handlers[command_id](argument)
         if not inspect.isawaitable(done):
             return
@@ -153,7 +158,7 @@ class ChatScreen(Screen[None]):
     async def on_composer_slash_command(self, event: Composer.SlashCommand) -> None:
         """A command was typed."""
         event.stop()
-        await self._do(BY_NAME[event.name].id, event.argument)
+        await self.command(BY_NAME[event.name].id, event.argument)
 
     # -- what the widgets tell -------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
 from localqwen.params import SamplingParams
 from localqwen.settings import check, sampling_options, typed
-from tui.sanitize import SafeText, safe, safe_line
-from tui.screens.form import Form
+from tui.sanitize import SafeText, safe_line
+from tui.screens.drafted import DraftedForm, Save
 from tui.widgets.fields import LineField, TextField
 
 
@@ -40,7 +40,7 @@ def read_params(texts: Mapping[str, str], base: SamplingParams) -> tuple[Samplin
     return replace(base, **values), None
 
 
-class ChatSettingsScreen(Form[ChatSettings]):
+class ChatSettingsScreen(DraftedForm[ChatSettings]):
     """A form; Ctrl+S takes it, Esc leaves everything as it was."""
 
     AUTO_FOCUS = ""
@@ -49,9 +49,19 @@ class ChatSettingsScreen(Form[ChatSettings]):
         Binding("ctrl+s", "accept", "Accept", id="dialog.accept", show=False, priority=True),
     ]
 
-    def __init__(self, store: Store, settings: ChatSettings, defaults: SamplingParams) -> None:
-        """``defaults`` are the settings file's; they show where nothing is set."""
-        super().__init__()
+    def __init__(
+        self,
+        store: Store,
+        settings: ChatSettings,
+        defaults: SamplingParams,
+        draft: str | None = None,
+        save: Save | None = None,
+    ) -> None:
+        """``defaults`` are the settings file's; they show where nothing is set.
+
+        ``draft`` and ``save`` are about the system prompt, see :class:`DraftedForm`.
+        """
+        super().__init__(draft, save)
         self._store = store
         self._settings = settings
         self._defaults = defaults
@@ -66,7 +76,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
             with VerticalScroll(id="chat-settings", can_focus=False):
                 yield Label("System prompt: what the model is told before everything else")
                 yield TextField(
-                    safe(self._settings.system),
+                    self._settings.system,
                     id="system",
                     soft_wrap=True,
                     show_line_numbers=False,
@@ -90,13 +100,17 @@ class ChatSettingsScreen(Form[ChatSettings]):
                     yield LineField(placeholder="name for a new one", id="preset-name", compact=True)
                     yield Button("Keep", id="keep-preset", compact=True)
                     yield Button("Forget", id="forget-preset", compact=True)
-            keys = f"{self.key('dialog.accept')} takes it, {self.key('dialog.cancel')} cancels"
-            yield Static(keys, id="chat-settings-hint", classes="dialog-hint", markup=False)
+            yield Static(self.hint, id="chat-settings-hint", classes="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
         """List the presets, and begin in the first field with what is said above it in sight."""
         self._list_presets()
         self.query_one("#system").focus(scroll_visible=False)
+
+    @property
+    def hint(self) -> SafeText:
+        """See :class:`DraftedForm`."""
+        return safe_line(f"{self.key('dialog.accept')} takes it, {self.key('dialog.cancel')} cancels")
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`."""
@@ -117,7 +131,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
         if now not in (self._first, self._filled) and not self._is_certain(("take", preset.id, now), question):
             event.select.clear()
             return
-        self.query_one("#system", TextArea).load_text(safe(preset.system))
+        self.query_one("#system", TextArea).load_text(preset.system)
         for option in sampling_options():
             self.query_one(f"#param-{option.name}", Input).value = _shown(getattr(preset.params, option.name))
         self.query_one("#preset-name", Input).value = safe_line(preset.name)
@@ -178,7 +192,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
         if problem is not None:
             self.say(safe_line(problem))
             return None
-        return ChatSettings(self.query_one("#system", TextArea).text, params)
+        return ChatSettings(self.query_one("#system", TextField).kept, params)
 
     def _list_presets(self) -> None:
         try:

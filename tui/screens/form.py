@@ -20,8 +20,9 @@ class Form(ModalScreen[Result | None]):
         Binding("escape", "cancel", "Cancel", id="dialog.cancel", show=False),
     ]
 
-    _first: object = None
-    _warned: object = None
+    _began: tuple[object, ...] = ()
+    _first: tuple[object, ...] | None = None
+    _warned: tuple[object, ...] | None = None
 
     def state(self) -> tuple[object, ...]:
         """What is in the fields."""
@@ -38,10 +39,20 @@ class Form(ModalScreen[Result | None]):
     def on_mount(self) -> None:
         """Remember how it began."""
         self.is_kept()
+        self._began = self.state()
+        self.begin()
+
+    def begin(self) -> None:
+        """What comes when all fields are there."""
 
     def is_kept(self) -> None:
         """What is in the fields now may be left without a question."""
         self._first = self.state()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether what is in the fields is what they began with."""
+        return self.state() == self._began
 
     def may_leave(self, key: str) -> bool:
         """Whether nothing would be lost, or a person has been told so; ``key`` is what they press."""
@@ -51,6 +62,10 @@ class Form(ModalScreen[Result | None]):
         self._warned = now
         self.say(safe_line(f"The text has been changed: {key} again gives the changes up."))
         return False
+
+    def may_quit(self, key: str) -> bool:
+        """The same for the end of the app."""
+        return self.may_leave(key)
 
     def action_cancel(self) -> None:
         """Leave."""

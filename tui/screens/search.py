@@ -119,7 +119,8 @@ def _row(hit: Hit) -> Content:
         return Content.assemble((title, "bold"), ("  title", "$foreground 50%"))
     # safe_line() would take the spaces at the pieces' edges.
     words = [(_piece(piece), "bold $primary" if found else "$foreground 70%") for piece, found in hit.pieces]
-    return Content.assemble((title, "bold"), "\n  ", *words)
+    where = ("  in a file", "$foreground 50%") if hit.is_file else ""
+    return Content.assemble((title, "bold"), where, "\n  ", *words)
 
 
 def _piece(text: str) -> SafeText:

@@ -16,7 +16,7 @@ from textual.widgets import Input, Label, Select, Static, TextArea
 
 from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings, Value, check, options, typed
-from tui.sanitize import SafeText, safe, safe_line
+from tui.sanitize import SafeText, safe_line
 from tui.screens.form import Form
 from tui.theme import theme_names
 from tui.widgets.fields import LineField, TextField
@@ -149,7 +149,7 @@ class SettingsScreen(Form[Settings]):
             # A switch tells its state by colour alone.
             return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
         if option.name in LONG_TEXTS:
-            return TextField(safe(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
+            return TextField(value, id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
         return LineField(
             safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True
@@ -217,8 +217,8 @@ class SettingsScreen(Form[Settings]):
             match widget:
                 case Select():
                     yield option, cast("Value", widget.value)
-                case TextArea():
-                    yield option, widget.text
+                case TextField():
+                    yield option, widget.kept
                 case Input():
                     yield option, typed(option, widget.value.strip())
                 case _:

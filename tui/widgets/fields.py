@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.text import Text
 from textual.widgets import Input, TextArea
 from textual.widgets.text_area import Edit, EditResult
@@ -21,6 +23,21 @@ class LineField(Input):
 
 class TextField(TextArea):
     """Any number of lines. Bidirectional marks stay in the text, which may be sent, and are never shown."""
+
+    def __init__(self, text: str = "", **options: Any) -> None:
+        """``text`` is foreign; ``options`` are Textual's."""
+        super().__init__(without_controls(text), **options)
+        self._given, self._held = text, self.text
+
+    def load_text(self, text: str) -> None:
+        """Hold foreign text, less its controls."""
+        super().load_text(without_controls(text))
+        self._given, self._held = text, self.text
+
+    @property
+    def kept(self) -> str:
+        """The text; where nothing was changed, what was given, so that to look at a text never changes it."""
+        return self._given if self.text == self._held else self.text
 
     def edit(self, edit: Edit) -> EditResult:
         """All that comes from keys, pastes and the clipboard goes through here."""

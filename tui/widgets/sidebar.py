@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from tui.sanitize import SafeText, safe_line
 
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
-HINT = "Enter opens, F1 shows keys"
+TITLE = "Conversations"
 MORE = "… more (F4 finds them all)"
 MORE_ID = "more"
 
@@ -58,25 +58,32 @@ class Sidebar(Vertical):
         command: str
         chat_id: int | None
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+    def __init__(self, key: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        """``key`` says how the key of a name is called."""
         super().__init__(id=id)
+        self._key = key
         self._shown: list[tuple[int, SafeText]] = []
         self._are_more = False
 
     def compose(self) -> ComposeResult:
         """A heading over the list."""
-        yield Label("Conversations", id="sidebar-title")
+        yield Label(TITLE, id="sidebar-title", markup=False)
         yield OptionList(id="conversations", markup=False)
 
     def on_descendant_focus(self) -> None:
-        """Say what the keys do here."""
-        self.query_one("#sidebar-title", Label).update(HINT)
+        """Say what the keys do: here, and nowhere else."""
+        rename, pin, delete, undo = (
+            key.lower() if len(key) == 1 else key
+            for key in (self._key(f"list.{name}") for name in ("rename", "pin", "delete", "undo"))
+        )
+        hint = f"Enter opens, {rename} names, {pin} pins\n{delete} deletes, {undo} undoes"
+        self.query_one("#sidebar-title", Label).update(hint)
         if self.options.highlighted is None and self.options.option_count:
             self.options.highlighted = 0
 
     def on_descendant_blur(self) -> None:
         """The keys are elsewhere, and in a narrow terminal the room is theirs."""
-        self.query_one("#sidebar-title", Label).update("Conversations")
+        self.query_one("#sidebar-title", Label).update(TITLE)
         if self.screen.size.width < NARROW:
             self.is_shown = False
 
@@ -139,4 +146,5 @@ def _label(chat: Chat) -> SafeText:
     pin = "▪ " if chat.pinned else ""
     if chat.tip is None:
         return safe_line(f"{pin}✎ {safe_line(chat.draft[:200]) or 'Draft'}")
-    return safe_line(f"{pin}{safe_line(chat.title) or 'Untitled'}")
+    drafted = "✎ " if chat.is_drafted else ""
+    return safe_line(f"{pin}{drafted}{safe_line(chat.title) or 'Untitled'}")

@@ -50,7 +50,7 @@ async def list_(stage: Stage, do: Do) -> None:
     await stage.press("ctrl+n")
     await stage.misses("first answer")
     await do()
-    await stage.sees("Enter opens, F1 shows keys")
+    await stage.sees("Enter opens, r names, p pins")
     assert stage.app.chat.desk.sidebar.options.has_focus
     await stage.press("enter")
     await stage.sees("first answer")

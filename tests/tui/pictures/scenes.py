@@ -268,4 +268,4 @@ async def notices(at: Set) -> None:
 async def list_(at: Set) -> None:
     await at.stage.slash("list")
     await at.stage.press("home", "down")
-    await at.stage.sees("Enter opens, F1 shows keys")
+    await at.stage.sees("Enter opens, r names, p pins", "Delete deletes, u undoes")

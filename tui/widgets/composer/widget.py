@@ -129,6 +129,11 @@ class Composer(ComposerKeys):
         self._attached = Attached([Attachment(one.name, without_controls(one.text)) for one in attachments])
         self._put(without_controls(text))
 
+    def forget_sent(self) -> None:
+        """Offer no message again that was sent here and is kept nowhere."""
+        self._history.forget()
+        self._earlier = ()
+
     def insert(self, text: str) -> None:
         """Put text in at the cursor."""
         self._area.type_in(without_controls(text))

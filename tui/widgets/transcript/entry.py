@@ -62,7 +62,11 @@ class PersonEntry(Entry):
 
 
 class QueuedEntry(PersonEntry):
-    """A message that will be sent when the answer that is under way has ended."""
+    """A message that will be sent when the answer that is under way has ended, or when a person says so."""
+
+    def __init__(self, text: str, files: Sequence[Named] = (), *, is_due: bool = True) -> None:
+        super().__init__(text, files)
+        self._remark = SafeText("queued" if is_due else "waits for /send-queued")
 
     @property
     def is_message(self) -> bool:
@@ -73,7 +77,7 @@ class QueuedEntry(PersonEntry):
         return styles.queued, styles.queued
 
     def _remarks(self, styles: Styles) -> list[Line]:
-        return [Line.of("queued", styles.queued_mark, is_ornament=True)]
+        return [Line.of(self._remark, styles.queued_mark, is_ornament=True)]
 
 
 class NoteEntry(Entry):

@@ -116,6 +116,11 @@ class LineView(ScrollView):
         if first < last:
             self.refresh_lines(first, last - first)
 
+    def shows(self, index: int, first: int, end: int) -> bool:
+        """Whether any of these lines of an entry is in view."""
+        top, above = round(self.scroll_y), self._document.top(index)
+        return above + first < top + self.scrollable_content_region.height and above + end > top
+
     @property
     def is_exact(self) -> bool:
         """Whether the scroll bar is exact: no entry's height is an estimate any more."""

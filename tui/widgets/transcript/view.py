@@ -102,6 +102,12 @@ class Transcript(LineView, can_focus=True):
         """What the cursor is on; ``None`` when it is nowhere."""
         return self._cursor.current
 
+    @property
+    def seen(self) -> Current | None:
+        """What the cursor is on, where any of it is in view: what acts on a message must not surprise who reads."""
+        current = self.current
+        return current if current is not None and self.shows(current.entry, current.first, current.end) else None
+
     def current_code(self) -> Current | None:
         """The code block that the cursor is on; without one there, the last one of the conversation."""
         current = self.current
