@@ -104,7 +104,7 @@ def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
     if text.startswith("//"):
         return Literally(text[1:])
     found = _COMMAND_LINE.fullmatch(text)
-    if found is None and text.strip() != "/":
+    if found is None and text.rstrip() != "/":
         return Literally(text)
     name, argument = (found[1], (found[2] or "").strip()) if found else ("", "")
     item = next((item for item in items if item.name == name), None)
@@ -113,6 +113,11 @@ def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
     if argument and item.argument is None:
         return Mistake(f"/{name} takes nothing behind it. To send this as a text, begin it with two slashes.")
     return Command(name, argument)
+
+
+def as_typed(text: str, items: Sequence[SlashItem]) -> str:
+    """What a person has to type to send ``text``: its slash doubled where it would mean a command otherwise."""
+    return text if meaning(text, items) == Literally(text) else f"/{text}"
 
 
 def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:

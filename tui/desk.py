@@ -264,8 +264,8 @@ class Desk(Display):
     def _give_back(self, conversation: Conversation, outgoing: Outgoing) -> None:
         """What could not be kept goes back to where it was typed."""
         if conversation is self.conversation and self.is_alive:
-            now = self.composer.draft
-            text = f"{outgoing.text}\n{now.text}" if now.text else outgoing.text
+            now, text = self.composer.draft, self.composer.as_typed(outgoing.text)
+            text = f"{text}\n{now.text}" if now.text else text
             self.composer.fill(text, (*outgoing.attachments, *now.attachments))
 
     def _queue_changed(self, conversation: Conversation) -> None:

@@ -10,6 +10,7 @@ from tui.completion import (
     Mistake,
     SlashItem,
     Word,
+    as_typed,
     commands_for,
     fuzzy,
     meaning,
@@ -76,6 +77,20 @@ def test_a_mistaken_command_is_explained(text: str, words: str) -> None:
     found = meaning(text, COMMANDS)
     assert isinstance(found, Mistake)
     assert words.strip() in found.sentence
+
+
+@given(st.one_of(st.text(max_size=12), st.text(alphabet="/ \nnewx", max_size=12)))
+def test_what_was_sent_is_written_as_it_has_to_be_typed(sent: str) -> None:
+    assert meaning(as_typed(sent, COMMANDS), COMMANDS) == Literally(sent)
+    assert as_typed(sent, ()) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "typed"),
+    [("/new", "//new"), ("/nwe x", "//nwe x"), ("//", "///"), ("/etc/fstab", "/etc/fstab"), ("a", "a")],
+)
+def test_a_slash_is_doubled_only_where_it_would_mean_something_else(sent: str, typed: str) -> None:
+    assert as_typed(sent, COMMANDS) == typed
 
 
 def test_without_commands_a_slash_is_a_slash() -> None:

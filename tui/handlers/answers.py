@@ -10,6 +10,7 @@ from tui.attachments import Outgoing
 from tui.desk import Desk
 from tui.handlers import Handler
 from tui.sanitize import SafeText, safe, safe_line
+from tui.widgets.composer import Composer
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -136,14 +137,14 @@ class AnswerCommands:
             desk.voice.say(SafeText("Nothing waits to be sent."))
             return
         queue = conversation.queue
-        both = _before(queue, desk.composer.draft)
+        both = _before(queue, desk.composer)
         # The draft first: a kill in between then doubles the text, and never loses it.
         if not await desk.voice.trying(conversation.save_draft(both.text, both.attachments)):
             return
         for one in queue:
             await desk.voice.trying(conversation.remove(one.id))
         if conversation is desk.conversation:
-            both = _before(queue, desk.composer.draft)  # somebody may have typed on
+            both = _before(queue, desk.composer)  # somebody may have typed on
             desk.composer.fill(both.text, both.attachments)
             desk.show_path()
 
@@ -171,7 +172,9 @@ async def _nothing() -> None:
     """The question is there already."""
 
 
-def _before(queue: Sequence[Queued], draft: Outgoing) -> Outgoing:
-    """What waits, and then a draft."""
-    text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
+def _before(queue: Sequence[Queued], composer: Composer) -> Outgoing:
+    """What waits, and then what is being written."""
+    draft = composer.draft
+    waiting = composer.as_typed("\n\n".join(one.text for one in queue if one.text))
+    text = "\n\n".join(filter(None, [waiting, draft.text]))
     return Outgoing(text, (*(file for one in queue for file in one.attachments), *draft.attachments))

@@ -94,11 +94,15 @@ class ChatScreen(Screen[None]):
                         for command in COMMANDS
                         if command.in_palette
                     ],
-                    history=lambda: asyncio.to_thread(self._store.sent_texts, MOST_HISTORY),
+                    history=self._earlier,
                     editor=lambda: self._settings().editor or None,
                     id="composer",
                 )
         yield StatusLine(id="status")
+
+    async def _earlier(self) -> list[str]:
+        composer = self.desk.composer
+        return list(map(composer.as_typed, await asyncio.to_thread(self._store.sent_texts, MOST_HISTORY)))
 
     def on_mount(self) -> None:
         """Begin with an empty conversation; a draft that was left behind comes soon."""
