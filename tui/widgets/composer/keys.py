@@ -21,7 +21,7 @@ from tui.completion import Command, Literally, Mistake, meaning
 from tui.file_index import Files
 from tui.history import History
 from tui.sanitize import safe_line, without_controls
-from tui.widgets.chips import Chips
+from tui.widgets.chips import Chip, Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
 from tui.widgets.composer.draft import Attached
@@ -45,6 +45,7 @@ class ComposerKeys(Vertical):
         Binding("escape", "dismiss", "Close the popup", id="composer.dismiss", show=False),
         Binding("backspace", "drop", "Take the last attachment away", id="composer.drop", show=False),
         Binding("ctrl+z,super+z", "undo", "Undo", id="composer.undo", show=False),
+        Binding("ctrl+y,super+y", "redo", "Redo", id="composer.redo", show=False),
         Binding("ctrl+g", "editor", "Open your editor", id="composer.editor", show=False),
     ]
 
@@ -111,11 +112,14 @@ class ComposerKeys(Vertical):
         """Tell the person what went wrong."""
         self.notify(sentence, severity="warning", timeout=8, markup=False)
 
-    def attach(self, attachment: Attachment) -> None:
-        """Add an attachment, in the place of one with the same name. Its text has no controls."""
+    def attach(self, attachment: Attachment, *, joined: bool = False) -> None:
+        """Add an attachment, in the place of one with the same name. Its text has no controls.
+
+        With ``joined`` it is undone together with the last edit of the text.
+        """
+        before = self._attached.chips
         self._attached.add(attachment)
-        self._show_chips()
-        self.changed()
+        self._chips_changed(before, joined=joined)
 
     async def take_paste(self, text: str) -> None:
         """Short text goes in at the cursor, long text becomes an attachment."""
@@ -149,8 +153,9 @@ class ComposerKeys(Vertical):
     def on_chips_dropped(self, event: Chips.Dropped) -> None:
         """A chip's cross was clicked."""
         event.stop()
-        self._attached.drop(event.index, self._area.undo_depth)
-        self._dropped()
+        before = self._attached.chips
+        self._attached.drop(event.index)
+        self._chips_changed(before)
         self.focus()
 
     # -- keys --------------------------------------------------------------------------------------------------------
@@ -213,18 +218,19 @@ class ComposerKeys(Vertical):
 
     def action_drop(self) -> None:
         """At the very start of the text mark the last attachment, and take it away the second time."""
-        area = self._area
+        area, before = self._area, self._attached.chips
         at_start = area.cursor_location == (0, 0) and area.selection.is_empty
-        if not at_start or not self._attached.backspace(area.undo_depth):
+        if not at_start or not self._attached.backspace():
             raise SkipAction
-        self._dropped()
+        self._chips_changed(before)
 
     def action_undo(self) -> None:
-        """Get an attachment back, unless the text was changed after it went."""
-        if not self._attached.undo(self._area.undo_depth):
-            raise SkipAction
-        self._show_chips()
-        self.changed()
+        """Take the last step back, of the text or of the attachments."""
+        self._area.undo()
+
+    def action_redo(self) -> None:
+        """Take the step again that was undone last."""
+        self._area.redo()
 
     async def action_editor(self) -> None:
         """Write on in the person's own editor."""
@@ -280,11 +286,18 @@ class ComposerKeys(Vertical):
         self._suggester.dismiss()
         return True
 
-    def _dropped(self) -> None:
-        # What is typed from here on is undone before the chip comes back.
-        self._area.history.checkpoint()
+    def _chips_changed(self, before: tuple[Chip, ...], *, joined: bool = False) -> None:
+        """Show the chips, and note the step from ``before`` to them."""
+        attached, after = self._attached, self._attached.chips
+
+        def put(chips: tuple[Chip, ...]) -> None:
+            attached.chips, attached.marked = chips, None
+            self._show_chips()
+
+        if after != before:
+            self._area.note_step(partial(put, before), partial(put, after), joined=joined)
+            self.changed()
         self._show_chips()
-        self.changed()
 
     def _unmark(self) -> None:
         self._attached.marked = None

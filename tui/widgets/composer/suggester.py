@@ -29,8 +29,8 @@ Choice: TypeAlias = SlashItem | str
 class Host(Protocol):
     """What the composer does with what is accepted."""
 
-    def attach(self, attachment: Attachment) -> None:
-        """Add a file."""
+    def attach(self, attachment: Attachment, *, joined: bool) -> None:
+        """Add a file; ``joined`` is undone together with the last edit of the text."""
         ...
 
     def run_command(self, name: str, argument: str) -> None:
@@ -144,8 +144,9 @@ class Suggester:
         else:
             # Another conversation's draft may have come meanwhile: the file is not for that.
             if self._area.document is document:
+                self._area.history.checkpoint()
                 self._put(word, row, "")
-                self._host.attach(attachment)
+                self._host.attach(attachment, joined=True)
 
     def _put(self, word: Word, row: int, text: str) -> None:
         line = self._area.document.get_line(row)
