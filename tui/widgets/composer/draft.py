@@ -9,11 +9,17 @@ from tui.widgets.chips import Chip
 
 
 class Attached:
-    """Chips in their order. ``chips`` may be put back to what they were: that is how a step is undone."""
+    """Chips in their order."""
 
     def __init__(self, attachments: Sequence[Attachment] = ()) -> None:
         self.chips: tuple[Chip, ...] = tuple(Chip.of(attachment) for attachment in attachments)
         self.marked: int | None = None
+        self._gone: set[str] = set()
+
+    @property
+    def settled(self) -> set[str]:
+        """Names that a person has decided about: those of chips, and of chips that they took away."""
+        return self._gone | {chip.attachment.name for chip in self.chips}
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -44,8 +50,13 @@ class Attached:
     def drop(self, index: int) -> None:
         """Take a chip away."""
         if 0 <= index < len(self.chips):
-            self.chips = (*self.chips[:index], *self.chips[index + 1 :])
+            self.put((*self.chips[:index], *self.chips[index + 1 :]))
         self.marked = None
+
+    def put(self, chips: tuple[Chip, ...]) -> None:
+        """Have others: so are steps undone and done again."""
+        self._gone |= self.settled
+        self.chips, self.marked = chips, None
 
     def count(self, tokens: Sequence[int | None]) -> None:
         """How many tokens each has, in their order; further ones are unknown."""

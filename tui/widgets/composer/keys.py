@@ -25,6 +25,7 @@ from tui.widgets.chips import Chip, Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
 from tui.widgets.composer.draft import Attached
+from tui.widgets.composer.named import NamedFiles
 from tui.widgets.composer.suggester import PATIENCE_SECONDS, Suggester
 
 LONGEST_PASTE = 16 << 10
@@ -69,8 +70,11 @@ class ComposerKeys(Vertical):
         self._area = Area(self, id="composer-text", placeholder=placeholder)
         self._chips = Chips()
         self._popup = Completions()
+        base = folder or Path.cwd()
         start = partial(self.run_worker, group="completion", exit_on_error=False)
-        self._suggester = Suggester(self, self._area, self._popup, Files(folder or Path.cwd()), start)
+        self._suggester = Suggester(self, self._area, self._popup, Files(base), start)
+        start = partial(self.run_worker, group="named files", exit_on_error=False)
+        self._named = NamedFiles(self, self._area, base, start)
 
     # -- what the app is told; a composer says how -------------------------------------------------------------------
 
@@ -98,11 +102,17 @@ class ComposerKeys(Vertical):
         """Rows of the border and the chips."""
         return self.gutter.height + self._chips.rows(self.content_size.width)
 
+    @property
+    def settled(self) -> set[str]:
+        """Names of files that are attached, or were taken away."""
+        return self._attached.settled
+
     def typed(self) -> None:
         """Look at the word at the cursor."""
         if self._attached.marked is not None and self._area.selection.end != (0, 0):
             self._unmark()
         self._suggester.follow()
+        self._named.follow()
 
     def left(self) -> None:
         """Close the popup."""
@@ -162,7 +172,7 @@ class ComposerKeys(Vertical):
 
     async def action_send(self) -> None:
         """Accept what the popup offers; else run a command, or offer the draft for sending."""
-        if self._suggester.is_open and await self._suggester.accept(run=True):
+        if self._suggester.is_open and await self._suggester.accept(run=True, only_sure=True):
             return
         typed = self._area.text
         match meaning(typed, self._suggester.commands):
@@ -173,7 +183,10 @@ class ComposerKeys(Vertical):
                 self.changed()  # a part of the command may have been kept as the draft
                 self.run_command(name, argument)
             case Literally(text):
-                outgoing = Outgoing(text, self._attached.attachments)
+                files = await self._named.before_sending(text)
+                if files is None:
+                    return
+                outgoing = Outgoing(text, (*self._attached.attachments, *files))
                 if not outgoing.is_empty:
                     self._send(outgoing)
                     self._attached = Attached()
@@ -291,7 +304,7 @@ class ComposerKeys(Vertical):
         attached, after = self._attached, self._attached.chips
 
         def put(chips: tuple[Chip, ...]) -> None:
-            attached.chips, attached.marked = chips, None
+            attached.put(chips)
             self._show_chips()
 
         if after != before:
