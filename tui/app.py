@@ -135,6 +135,9 @@ class ChatApp(App[None]):
         """See :class:`App`."""
         if isinstance(event, events.InputEvent):
             self._collector.touched()
+        # Here, before the key goes to a widget: then those behind it cannot overtake it.
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.chat.take_for_composer(event)
         await super().on_event(event)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -43,6 +43,13 @@ class SlashItem:
     """What its argument is called, such as ``"name"``; ``None`` for a command without one."""
     offers: Offers = ()
     """What its argument may be: files, folders, or one of these names."""
+    aliases: tuple[str, ...] = ()
+    """Other names for it, which are offered only where they are typed."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it can be called."""
+        return (self.name, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ def word_at(line: str, column: int, row: int = 0, items: Sequence[SlashItem] = (
     if row == 0 and (found := _COMMAND.match(before)):
         return Word("command", 0, end, found[1])
     if row == 0 and (found := _ARGUMENT.match(before)):
-        item = next((item for item in items if item.name == found[1]), None)
+        item = named(found[1], items)
         if item is not None and item.offers:
             return Word("argument", found.start(2), len(line), found[2], item.offers)
     if found := _PATH.search(before):
@@ -125,12 +132,17 @@ def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
     if found is None and text.rstrip() != "/":
         return Literally(text)
     name, argument = (found[1], (found[2] or "").strip()) if found else ("", "")
-    item = next((item for item in items if item.name == name), None)
+    item = named(name, items)
     if item is None:
         return Mistake(f"There is no command /{name}. To send a text that begins with a slash, begin it with two.")
     if argument and item.argument is None:
         return Mistake(f"/{name} takes nothing behind it. To send this as a text, begin it with two slashes.")
-    return Command(name, argument)
+    return Command(item.name, argument)
+
+
+def named(name: str, items: Sequence[SlashItem]) -> SlashItem | None:
+    """The command of that name."""
+    return next((item for item in items if name in item.names), None)
 
 
 def mentions(text: str) -> list[tuple[str, ...]]:
@@ -156,7 +168,14 @@ def as_typed(text: str, items: Sequence[SlashItem]) -> str:
 
 def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:
     """The commands that fit, best first; all of them, in their own order, for an empty query."""
-    return _ranked(query, [(item.name, item) for item in items])
+    if not query:
+        return [(item, Match(0, ())) for item in items]
+    found: dict[str, tuple[SlashItem, Match]] = {}
+    names = [(name, (one, name != one.name)) for one in items for name in one.names]
+    for (item, is_alias), match in _ranked(query, names):
+        # In an alias, which is not what the row says, there is nothing to mark.
+        found.setdefault(item.name, (item, Match(match.score, ()) if is_alias else match))
+    return list(found.values())
 
 
 def paths_for(query: str, paths: Iterable[str]) -> list[tuple[str, Match]]:

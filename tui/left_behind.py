@@ -34,4 +34,4 @@ async def tell_waiting(desk: Desk) -> None:
         return
     if chat is not None and desk.is_alive:
         title = safe_line(chat.title)
-        desk.voice.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
+        desk.voice.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queue."), seconds=10)

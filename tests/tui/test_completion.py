@@ -104,6 +104,31 @@ def test_the_commands_that_fit_come_best_first() -> None:
     assert commands_for("zz", items) == []
 
 
+def test_another_name_of_a_command_means_it_and_is_offered_where_it_is_typed() -> None:
+    items = [SlashItem("next-message", ""), SlashItem("send-queue", "", None, (), ("send-queued", "go"))]
+    assert meaning("/go", items) == Command("send-queue", "")
+    assert [item.name for item, _ in commands_for("", items)] == ["next-message", "send-queue"]
+    assert [item.name for item, _ in commands_for("send-queued", items)] == ["send-queue"]
+    assert [item.name for item, _ in commands_for("go", items)] == ["send-queue"]
+    assert as_typed("/go", items) == "//go"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("/model qw", Word("argument", 7, 9, "qw", ("qwen",))),
+        ("/model  ", Word("argument", 8, 8, "", ("qwen",))),
+        ("/model @a", Word("argument", 7, 9, "@a", ("qwen",))),
+        ("/new @a", Word("path", 5, 7, "a")),
+        ("/new a", None),
+    ],
+)
+def test_what_follows_a_command_is_a_word_where_something_is_offered(line: str, word: Word | None) -> None:
+    items = [SlashItem("model", "", "NAME", ("qwen",)), SlashItem("new", "")]
+    assert word_at(line, len(line), 0, items) == word
+    assert word_at(line, len(line), 1, items) is None or "@" in line
+
+
 def order(query: str, paths: list[str]) -> list[str]:
     return [path for path, _ in paths_for(query, paths)]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from localqwen.chats.tree import Message, Queued
 from localqwen.events import Loading
-from tui.attachments import Outgoing
+from tui.attachments import AttachmentError, Outgoing, read_attachment
 from tui.desk import Desk
-from tui.handlers import Handler
+from tui.handlers import Handler, asked
 from tui.sanitize import SafeText, safe, safe_line
 from tui.widgets.composer import Composer
 
@@ -31,6 +33,7 @@ class AnswerCommands:
             "message.edit": self.edit,
             "branch.previous": lambda _: self.switch(-1),
             "branch.next": lambda _: self.switch(1),
+            "message.attach": self.attach,
             "queue.send": self.send_queue,
             "queue.clear": self.clear_queue,
         }
@@ -120,6 +123,25 @@ class AnswerCommands:
         elif await desk.voice.trying(conversation.switch(siblings[at].id)):
             desk.show_path()
             desk.transcript.go_to(siblings[at].id)
+
+    async def attach(self, name: str) -> None:
+        """Put a text file beside the draft."""
+        desk = self._desk
+        conversation = desk.conversation
+        if not name:
+            name = await asked(
+                desk, "Attach", SafeText(""), "A text file, from the folder where localqwen was started."
+            )
+        if not name.strip():
+            return
+        try:
+            attachment = await asyncio.to_thread(read_attachment, name.strip(), Path.cwd())
+        except AttachmentError as error:
+            desk.voice.complain(error)
+            return
+        if conversation is desk.conversation:
+            desk.composer.attach(attachment)
+            desk.composer.focus()
 
     async def send_queue(self, _: str) -> None:
         """Send what waits since a stop or an end of the program."""

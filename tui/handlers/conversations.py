@@ -117,7 +117,7 @@ class ConversationCommands:
             desk.voice.say(SafeText("There is nothing to delete."))
             return
         if desk.turns.find(desk.store, chat_id) is not None:
-            desk.voice.say(SafeText("It is being answered: stop that first (Esc)."))
+            desk.voice.say(safe_line(f"It is being answered: stop that first ({desk.key('answer.stop')})."))
             return
         if chat_id == self._open_id() and not await desk.voice.trying(desk.leave()):
             return
@@ -145,12 +145,18 @@ class ConversationCommands:
         await desk.open(chat_id)
         desk.list_chats()
 
-    async def settings(self, _: str) -> None:
-        """The system prompt and how to sample."""
+    async def settings(self, system: str) -> None:
+        """The system prompt, which may be given, and how to sample."""
         from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
 
         desk = self._desk
         conversation = desk.conversation
+        if system:
+            if await desk.voice.trying(conversation.set_system(system)):
+                desk.voice.say(SafeText("The system prompt is set; /system shows it."))
+                desk.count_tokens()
+                desk.list_chats()
+            return
         now = ChatSettings(conversation.system, conversation.params)
         screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
         chosen = await desk.screen.app.push_screen_wait(screen)

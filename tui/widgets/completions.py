@@ -129,7 +129,7 @@ class Completions(Widget):
     @property
     def _width(self) -> int:
         remarks = max((cell_len(row.remark) for row in self._suggestions), default=0)
-        # A row that is wider than the composer would be broken into several. (Its container's size is its own last one.)
+        # A row that is wider than the composer would be broken into several. (`container_size` is its own, of before.)
         room = self.parent.content_size.width if isinstance(self.parent, Widget) else 0
         room = room or self.app.size.width - 4
         return min(WIDEST, room, self._labels + remarks + (5 if remarks else 2))

@@ -40,7 +40,7 @@ class ComposerKeys(Vertical):
         Binding("enter", "send", "Send", id="composer.send", show=False),
         # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
         Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="composer.newline", show=False),
-        Binding("tab", "complete", "Complete", id="composer.complete", show=False),
+        Binding("tab", "complete", "Complete, or go to the conversation", id="composer.complete", show=False),
         Binding("up", "up", "Earlier message, or the row above", id="composer.up", show=False),
         Binding("down", "down", "Later message, or the row below", id="composer.down", show=False),
         Binding("escape", "dismiss", "Close the popup", id="composer.dismiss", show=False),
@@ -197,8 +197,8 @@ class ComposerKeys(Vertical):
         self._area.type_in("\n")
 
     async def action_complete(self) -> None:
-        """Put what the popup offers into the text."""
-        if not await self._suggester.accept(run=False):
+        """Put what the popup offers into the text; else go to the conversation."""
+        if not await self._suggester.accept(run=False) and not await self.app.run_action("screen.read", self):
             raise SkipAction
 
     async def action_up(self) -> None:

@@ -115,9 +115,9 @@ class Suggester:
             return False
         choice = self._choices[self._popup.index]
         if only_sure and not self._popup.was_moved:
-            name = choice.name if isinstance(choice, SlashItem) else choice
+            names = choice.names if isinstance(choice, SlashItem) else (choice,)
             # What is typed behind a command's name is a whole already.
-            if word.kind == "argument" or not is_sure(word.query, name):
+            if word.kind == "argument" or not any(is_sure(word.query, name) for name in names):
                 return False
         match choice:
             case SlashItem(name, _, None) if run:

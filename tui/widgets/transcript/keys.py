@@ -23,5 +23,6 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("copy", "c,ctrl+c,super+c", "copy", "Copy what is selected or current"),
     ("next_hit", "n", "find(1)", "Next hit"),
     ("previous_hit", "N,shift+n", "find(-1)", "Previous hit"),
+    ("write", "tab", "screen.write", "Go to the composer"),
     ("leave", "escape", "leave", "Let go"),
 )
