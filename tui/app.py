@@ -46,12 +46,12 @@ class ChatApp(App[None]):
 
     TITLE = "localqwen"
     CSS_PATH = "localqwen.tcss"
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (64, "-roomy")]  # noqa: RUF012 (Textual declares it so)
     VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (24, "-tall")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
         # Also where a dialog is open.
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
+        Binding("ctrl+p", "command_palette", "Palette", id="palette", show=False, priority=True),
     ]
 
     def __init__(
@@ -141,7 +141,7 @@ class ChatApp(App[None]):
         await super().on_event(event)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette (Ctrl+P) offers: every command of the table."""
+        """What the palette offers: every command of the table."""
         keymap, _ = resolved(self.settings)
         for command in COMMANDS:
             if command.in_palette:

@@ -45,7 +45,10 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("chat.pin", "pin", "Pin or unpin", "keep the conversation at the top"),
         Command("chat.delete", "delete", "Delete", "take the conversation away; /undo has it back"),
         Command("chat.undo", "undo", "Undo delete", "have the last deleted conversation back"),
-        Command("chat.settings", "system", "System prompt and sampling", "with presets", "", "TEXT", asks=True),
+        Command(
+            "chat.settings", "system", "System prompt and sampling", "of this conversation, with presets", "", "TEXT",
+            asks=True,
+        ),
         Command("chat.export", "export", "Export", "write the conversation as Markdown or JSON", "", "FILE", asks=True),
         Command("chat.import", "import", "Import", "read an exported conversation", "", "FILE", asks=True),
     ),
@@ -82,6 +85,7 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("view.sidebar", "sidebar", "Show or hide the list", "the conversations on the left", "ctrl+s"),
         Command("view.theme", "theme", "Next theme", "dark, light, contrast, the terminal's own", "ctrl+t", "NAME"),
         Command("help", "help", "Help", "all commands and keys", "f1"),
+        Command("palette", "palette", "Palette", "find a command by its words", "ctrl+p", in_palette=False),
         Command("quit", "quit", "Quit", "everything is kept, the draft too", "ctrl+q"),
     ),
 }  # fmt: skip
@@ -104,11 +108,13 @@ BY_NAME = {command.name: command for command in COMMANDS} | {name: BY_ID[id_] fo
 
 
 def key_label(keys: str) -> str:
-    """Textual's names of keys as a person reads them: ``ctrl+o,f2`` is ``Ctrl+O, F2``."""
-    return ", ".join(_label(key.strip()) for key in keys.split(",") if key.strip())
+    """Textual's names of keys as a person reads them: ``ctrl+o,f2`` is ``Ctrl+O, F2``, and ``N`` is ``Shift+N``."""
+    return ", ".join(dict.fromkeys(_label(key.strip()) for key in keys.split(",") if key.strip()))
 
 
 def _label(key: str) -> str:
+    if len(key) == 1 and key.isupper():
+        key = f"shift+{key}"
     return "+".join(_WORDS.get(part, part.title() if len(part) > 1 else part.upper()) for part in key.split("+"))
 
 
@@ -118,6 +124,10 @@ _WORDS = {
     "pagedown": "PageDown",
     "question_mark": "?",
     "slash": "/",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "left": "←",
     "right": "→",
     "up": "↑",

@@ -87,7 +87,12 @@ class ConversationCommands:
             except ChatStoreError as error:
                 desk.voice.complain(error)
                 return
-            title = await asked(desk, "Rename", safe_line(old), f"Enter takes it, {desk.key('dialog.cancel')} cancels")
+            title = await asked(
+                desk,
+                "Rename",
+                safe_line(old),
+                f"{desk.key('dialog.take')} takes it, {desk.key('dialog.cancel')} cancels",
+            )
         if not title.strip():
             return
         if chat_id == self._open_id():

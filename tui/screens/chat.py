@@ -85,13 +85,14 @@ class ChatScreen(Screen[None]):
             **self.reading.handlers,
             **MachineCommands(self.desk).handlers,
             "settings": lambda _: self.app.run_action("settings"),
+            "palette": lambda _: self.app.run_action("command_palette"),
             "quit": lambda _: self.app.run_action("quit"),
         }
 
     def compose(self) -> ComposeResult:
         """The layout."""
         with Horizontal(id="body"):
-            yield Sidebar(id="sidebar")
+            yield Sidebar(self.desk.key, id="sidebar")
             with Vertical(id="main"):
                 yield Static(id="title", markup=False)
                 yield Transcript(id="transcript")

@@ -17,7 +17,7 @@ class ForgetScreen(ModalScreen[bool]):
     """Dismissed with whether the conversation may go."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "dismiss(True)", "Leave it", show=False),
+        Binding("enter", "dismiss(True)", "Leave it", id="dialog.take", show=False),
         Binding("escape", "dismiss(False)", "Stay", id="dialog.cancel", show=False),
     ]
 
@@ -26,5 +26,5 @@ class ForgetScreen(ModalScreen[bool]):
         with Vertical(classes="dialog"):
             yield Static("This conversation is kept nowhere", classes="dialog-title", markup=False)
             yield Static("It is gone for good when you leave it; /export keeps it.", markup=False)
-            keys = f"Enter leaves it, {key_of(self, 'dialog.cancel')} stays"
+            keys = f"{key_of(self, 'dialog.take')} leaves it, {key_of(self, 'dialog.cancel')} stays"
             yield Static(keys, classes="dialog-hint", markup=False)

@@ -34,9 +34,9 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
         # The list is moved while the filter keeps the cursor.
-        Binding("up", "move(-1)", "Up", show=False, priority=True),
-        Binding("down", "move(1)", "Down", show=False, priority=True),
-        Binding("enter", "choose", "Open", show=False, priority=True),
+        Binding("up", "move(-1)", "Up", id="dialog.previous", show=False, priority=True),
+        Binding("down", "move(1)", "Down", id="dialog.next", show=False, priority=True),
+        Binding("enter", "choose", "Open", id="dialog.take", show=False, priority=True),
     ]
 
     DEFAULT_CSS = """

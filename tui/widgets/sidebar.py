@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +19,6 @@ from tui.sanitize import safe_line
 
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
-HINT = "Enter opens, F1 shows keys"
-MORE = "… more (F4 finds them all)"
 MORE_ID = "more"
 
 
@@ -58,8 +56,10 @@ class Sidebar(Vertical):
         command: str
         chat_id: int | None
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+    def __init__(self, key: Callable[[str], str], *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
+        """``key`` says how the key of a name is called."""
         super().__init__(id=id)
+        self._key = key
         self._shown: list[tuple[int, str]] = []
         self._are_more = False
 
@@ -70,7 +70,7 @@ class Sidebar(Vertical):
 
     def on_descendant_focus(self) -> None:
         """Say what the keys do here."""
-        self.query_one("#sidebar-title", Label).update(HINT)
+        self.query_one("#sidebar-title", Label).update(safe_line(f"Enter opens, {self._key('help')} shows keys"))
         if self.options.highlighted is None and self.options.option_count:
             self.options.highlighted = 0
 
@@ -113,7 +113,9 @@ class Sidebar(Vertical):
             options.clear_options()
             options.add_options([Option(Content(label), id=str(chat_id)) for chat_id, label in rows])
             if are_more:
-                options.add_option(Option(Content(MORE), id=MORE_ID))
+                options.add_option(
+                    Option(Content(safe_line(f"… more ({self._key('chat.search')} finds them all)")), id=MORE_ID)
+                )
         ids = [chat_id for chat_id, _ in rows]
         if marked in ids:
             options.highlighted = ids.index(marked)

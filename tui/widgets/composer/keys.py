@@ -37,17 +37,23 @@ class ComposerKeys(Vertical):
     """The parts of a composer and the actions on them; the area runs these in the order in which keys come."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="composer.send", show=False),
+        Binding("enter", "send", "Send the message, or queue it behind the answer", id="composer.send", show=False),
         # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="composer.newline", show=False),
+        Binding("ctrl+j,shift+enter,alt+enter", "newline", "Break the line", id="composer.newline", show=False),
         Binding("tab", "complete", "Complete, or go to the conversation", id="composer.complete", show=False),
         Binding("up", "up", "Earlier message, or the row above", id="composer.up", show=False),
         Binding("down", "down", "Later message, or the row below", id="composer.down", show=False),
-        Binding("escape", "dismiss", "Close the popup", id="composer.dismiss", show=False),
-        Binding("backspace", "drop", "Take the last attachment away", id="composer.drop", show=False),
+        Binding("escape", "dismiss", "Close what is offered", id="composer.dismiss", show=False),
+        Binding(
+            "backspace",
+            "drop",
+            "At the start of the text: take the last attachment away",
+            id="composer.drop",
+            show=False,
+        ),
         Binding("ctrl+z,super+z", "undo", "Undo", id="composer.undo", show=False),
         Binding("ctrl+y,super+y", "redo", "Redo", id="composer.redo", show=False),
-        Binding("ctrl+g", "editor", "Open your editor", id="composer.editor", show=False),
+        Binding("ctrl+g", "editor", "Write on in your editor", id="composer.editor", show=False),
     ]
 
     def __init__(
