@@ -193,7 +193,8 @@ class ChatApp(App[None]):
     async def _change_settings(self) -> None:
         from tui.screens.settings import SettingsScreen
 
-        changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path, self._keep))
+        screen = SettingsScreen(self.settings, self._settings_path, self._keep, self.backend.sampling)
+        changed = await self.push_screen_wait(screen)
         if changed is not None:
             self.settings = changed
             # Without colours, what is shown is not what is chosen.

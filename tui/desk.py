@@ -74,9 +74,14 @@ class Desk(Display):
             store = self._temporary
         return Conversation(store, system=self.settings().system_prompt)
 
+    @property
+    def params(self) -> SamplingParams:
+        """How to sample where a conversation has no wishes: those of the command line, those of the settings."""
+        return self.settings().sampling.overlaid(self._params)
+
     def params_of(self, conversation: Conversation) -> SamplingParams:
         """How to sample in a conversation: its own wishes, those of the command line, those of the settings."""
-        return self.settings().sampling.overlaid(self._params).overlaid(conversation.params)
+        return self.params.overlaid(conversation.params)
 
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""

@@ -163,7 +163,7 @@ class ConversationCommands:
                 desk.list_chats()
             return
         now = ChatSettings(conversation.system, conversation.params)
-        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling)
+        screen = ChatSettingsScreen(desk.store, now, desk.params, desk.backend.sampling)
         chosen = await desk.screen.app.push_screen_wait(screen)
         if chosen is not None:
             await desk.voice.trying(conversation.set_system(chosen.system))

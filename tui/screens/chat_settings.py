@@ -49,12 +49,16 @@ class ChatSettingsScreen(Form[ChatSettings]):
         Binding("ctrl+s", "accept", "Accept", id="dialog.accept", show=False, priority=True),
     ]
 
-    def __init__(self, store: Store, settings: ChatSettings, defaults: SamplingParams) -> None:
-        """``defaults`` are the settings file's; they show where nothing is set."""
+    def __init__(self, store: Store, settings: ChatSettings, defaults: SamplingParams, models: SamplingParams) -> None:
+        """``defaults`` are those of the settings and the command line; they show where nothing is set.
+
+        Where they have nothing either, the ``models`` own numbers show, as far as they are known.
+        """
         super().__init__()
         self._store = store
         self._settings = settings
         self._defaults = defaults
+        self._models = models
         self._presets: list[Preset] = []
         self._filled: tuple[object, ...] | None = None
         self._asked: tuple[object, ...] | None = None
@@ -78,8 +82,8 @@ class ChatSettingsScreen(Form[ChatSettings]):
                         yield Label(option.name.replace("_", " "), classes="name")
                         default = getattr(self._defaults, option.name)
                         yield LineField(
-                            _shown(getattr(self._settings.params, option.name)),
-                            placeholder="the model's own" if default is None else _shown(default),
+                            shown(getattr(self._settings.params, option.name)),
+                            placeholder=models_own(self._models, option.name) if default is None else shown(default),
                             id=f"param-{option.name}",
                             compact=True,
                         )
@@ -119,7 +123,7 @@ class ChatSettingsScreen(Form[ChatSettings]):
             return
         self.query_one("#system", TextArea).load_text(safe(preset.system))
         for option in sampling_options():
-            self.query_one(f"#param-{option.name}", Input).value = _shown(getattr(preset.params, option.name))
+            self.query_one(f"#param-{option.name}", Input).value = shown(getattr(preset.params, option.name))
         self.query_one("#preset-name", Input).value = safe_line(preset.name)
         self._filled = self.state()
 
@@ -188,5 +192,12 @@ class ChatSettingsScreen(Form[ChatSettings]):
         self.query_one("#preset", Select).set_options((Content(safe_line(one.name)), one.id) for one in self._presets)
 
 
-def _shown(value: object) -> SafeText:
+def models_own(models: SamplingParams, name: str) -> SafeText:
+    """What stands where nothing is set: the model's number, if it is known."""
+    value = getattr(models, name)
+    return SafeText("the model's own") if value is None else safe(f"{shown(value)}, the model's own")
+
+
+def shown(value: object) -> SafeText:
+    """A parameter as it is typed."""
     return safe_line("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
