@@ -46,8 +46,8 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("chat.delete", "delete", "Delete", "take the conversation away; /undo has it back"),
         Command("chat.undo", "undo", "Undo delete", "have the last deleted conversation back"),
         Command(
-            "chat.settings", "system", "System prompt and sampling", "of this conversation, with presets", "", "TEXT",
-            asks=True,
+            "chat.settings", "system", "System prompt and sampling", "the system prompt and sampling, with presets",
+            "", "TEXT", asks=True,
         ),
         Command("chat.export", "export", "Export", "write the conversation as Markdown or JSON", "", "FILE", asks=True),
         Command("chat.import", "import", "Import", "read an exported conversation", "", "FILE", asks=True),

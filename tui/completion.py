@@ -168,14 +168,13 @@ def as_typed(text: str, items: Sequence[SlashItem]) -> str:
 
 def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:
     """The commands that fit, best first; all of them, in their own order, for an empty query."""
-    if not query:
-        return [(item, Match(0, ())) for item in items]
-    found: dict[str, tuple[SlashItem, Match]] = {}
-    names = [(name, (one, name != one.name)) for one in items for name in one.names]
-    for (item, is_alias), match in _ranked(query, names):
-        # In an alias, which is not what the row says, there is nothing to mark.
-        found.setdefault(item.name, (item, Match(match.score, ()) if is_alias else match))
-    return list(found.values())
+    found = _ranked(query, [(item.name, item) for item in items])
+    if query:
+        # Other names come last, and with nothing to mark: what the row says is not what was typed.
+        have = {item.name for item, _ in found}
+        others = _ranked(query, [(alias, item) for item in items if item.name not in have for alias in item.aliases])
+        found += dict.fromkeys((item, Match(0, ())) for item, _ in others)
+    return found
 
 
 def paths_for(query: str, paths: Iterable[str]) -> list[tuple[str, Match]]:

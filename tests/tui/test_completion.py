@@ -110,6 +110,9 @@ def test_another_name_of_a_command_means_it_and_is_offered_where_it_is_typed() -
     assert [item.name for item, _ in commands_for("", items)] == ["next-message", "send-queue"]
     assert [item.name for item, _ in commands_for("send-queued", items)] == ["send-queue"]
     assert [item.name for item, _ in commands_for("go", items)] == ["send-queue"]
+    old = [SlashItem("previous-code", "", None, (), ("code-up", "code-before")), SlashItem("copy-code", "")]
+    assert [item.name for item, _ in commands_for("code", old)] == ["copy-code", "previous-code"]
+    assert [item.name for item, _ in commands_for("code-", old)] == ["previous-code"]
     assert as_typed("/go", items) == "//go"
 
 
