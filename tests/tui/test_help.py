@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.command import CommandPalette
 from textual.widgets import Static
 
 from localqwen.chats.store import Store
 from localqwen.settings import Settings
+from tests.tui.fakes import GB, FakeSource
 from tests.tui.stage import Stage, staged
 from tui.commands import BY_ID, COMMANDS, key_label
 from tui.keymap import DEFAULTS, OWN_KEYS
+from tui.model_list import ModelRow
 from tui.screens.forget import ForgetScreen
 from tui.screens.help import HelpScreen
 from tui.screens.line import LineScreen
+from tui.screens.models import ModelsScreen
 from tui.screens.search import SearchScreen
 
 LABELS = {one.name: one.label for named in OWN_KEYS.values() for one in named}
@@ -98,6 +103,21 @@ async def test_the_keys_of_lines_and_lists_can_be_others(store: Store) -> None:
         await stage.opens(ForgetScreen)
         await stage.press("f10")
         await stage.is_back()
+
+
+async def test_what_is_said_of_a_model_names_the_key_that_opens_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ModelRow("other-7b", "Other", 5 * GB, 32768, 131072, Path("o.gguf"))
+    monkeypatch.setattr("tui.model_source.source_for", lambda *_: FakeSource(row))
+    async with staged(store, settings=Settings(keys=(("dialog.take", "f10"),))) as stage:
+        await stage.press("f9")
+        await stage.sees("F10 opens it")
+        await stage.press("enter")
+        await stage.opens(ModelsScreen)
+        await stage.press("f10")
+        await stage.is_back()
+        await stage.sees("other-7b  ready")
 
 
 async def test_hints_of_the_list_and_of_notices_name_the_keys_that_count(store: Store) -> None:

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
+from localqwen.events import UNKNOWN_SAMPLING
 from localqwen.params import SamplingParams
 from localqwen.settings import check, sampling_options, typed
 from tui.sanitize import SafeText, safe, safe_line
@@ -49,7 +50,9 @@ class ChatSettingsScreen(Form[ChatSettings]):
         Binding("ctrl+s", "accept", "Accept", id="dialog.accept", show=False, priority=True),
     ]
 
-    def __init__(self, store: Store, settings: ChatSettings, defaults: SamplingParams, models: SamplingParams) -> None:
+    def __init__(
+        self, store: Store, settings: ChatSettings, defaults: SamplingParams, models: SamplingParams = UNKNOWN_SAMPLING
+    ) -> None:
         """``defaults`` are those of the settings and the command line; they show where nothing is set.
 
         Where they have nothing either, the ``models`` own numbers show, as far as they are known.

@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 
 from localqwen.errors import LocalqwenError
+from localqwen.events import UNKNOWN_SAMPLING
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings, Value, check, options, typed
 from tui.sanitize import SafeText, safe, safe_line
@@ -104,7 +105,7 @@ class SettingsScreen(Form[Settings]):
         settings: Settings,
         path: Path | None = None,
         keep: Callable[[Settings], Awaitable[None]] | None = None,
-        models: SamplingParams | None = None,
+        models: SamplingParams = UNKNOWN_SAMPLING,
     ) -> None:
         """``settings`` are the present ones; ``keep`` writes others to ``path``, and without it they count until quit.
 
@@ -114,7 +115,7 @@ class SettingsScreen(Form[Settings]):
         self._settings = settings
         self._path = path
         self._keep = keep
-        self._models = models or SamplingParams()
+        self._models = models
         self._theme_before = ""
         self._shown_theme = ""
 

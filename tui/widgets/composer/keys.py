@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.dom import DOMNode
 from textual.widgets import TextArea
@@ -24,6 +24,7 @@ from tui.sanitize import safe_line, without_controls
 from tui.widgets.chips import Chip, Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
+from tui.widgets.composer.bindings import BINDINGS
 from tui.widgets.composer.draft import Attached
 from tui.widgets.composer.named import NamedFiles
 from tui.widgets.composer.suggester import PATIENCE_SECONDS, Suggester
@@ -36,25 +37,7 @@ LONG_TO_CLEAN = 2 << 20
 class ComposerKeys(Vertical):
     """The parts of a composer and the actions on them; the area runs these in the order in which keys come."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send the message, or queue it behind the answer", id="composer.send", show=False),
-        # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "Break the line", id="composer.newline", show=False),
-        Binding("tab", "complete", "Complete, or go to the conversation", id="composer.complete", show=False),
-        Binding("up", "up", "Earlier message, or the row above", id="composer.up", show=False),
-        Binding("down", "down", "Later message, or the row below", id="composer.down", show=False),
-        Binding("escape", "dismiss", "Close what is offered", id="composer.dismiss", show=False),
-        Binding(
-            "backspace",
-            "drop",
-            "At the start of the text: take the last attachment away",
-            id="composer.drop",
-            show=False,
-        ),
-        Binding("ctrl+z,super+z", "undo", "Undo", id="composer.undo", show=False),
-        Binding("ctrl+y,super+y", "redo", "Redo", id="composer.redo", show=False),
-        Binding("ctrl+g", "editor", "Write on in your editor", id="composer.editor", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(
         self,
