@@ -175,7 +175,8 @@ class Client:
                         done, total = int(data.get("done", 0)), int(data.get("total", 0))
                         yield Loading(float(data.get("progress", 0)), done, total)
                     case "ready":
-                        yield Ready(str(data.get("model", "")), int(data.get("context", 0)))
+                        sampling = SamplingParams.from_json(data.get("sampling"))
+                        yield Ready(str(data.get("model", "")), int(data.get("context", 0)), sampling)
                     case "error":
                         raise ServerError(str(data.get("message") or "the model could not be loaded"))
         raise ServerGoneError(f"{_capitalized(self.endpoint.name)} went away.")

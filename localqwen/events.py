@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypeAlias, TypeGuard
 
+from localqwen.params import SamplingParams
 from localqwen.plan import Plan
 
 # No count of tokens and no time is as large; what is can be no float.
 LARGEST_NUMBER = 1 << 63
+UNKNOWN_SAMPLING = SamplingParams()
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled", "error"]
 
@@ -40,10 +42,14 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model answers requests. ``context`` is its window in tokens."""
+    """The model answers requests. ``context`` is its window in tokens.
+
+    ``sampling`` is what answers get for which nothing else is asked, as far as that is known.
+    """
 
     model: str
     context: int
+    sampling: SamplingParams = UNKNOWN_SAMPLING
 
 
 @dataclass(frozen=True, slots=True)

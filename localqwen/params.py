@@ -30,6 +30,13 @@ class SamplingParams:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, told: object) -> SamplingParams:
+        """The numbers of an object from elsewhere; what is none, or is called otherwise, is left out."""
+        known = [name for name in cls.__slots__ if name != "stop"]
+        values = {name: told.get(name) for name in known} if isinstance(told, dict) else {}
+        return cls(**{name: value for name, value in values.items() if type(value) in {int, float}})  # type: ignore[arg-type]
+
     def overlaid(self, over: SamplingParams) -> SamplingParams:
         """These with those of ``over`` that are set."""
         names = [name for name in over.__slots__ if getattr(over, name) not in (None, ())]

@@ -18,7 +18,8 @@ Value: TypeAlias = "bool | int | float | str | None"
 KEYS = "keys"
 # In terminals without the Kitty protocol these are Enter, Tab, Backspace and Esc.
 AMBIGUOUS_KEYS = {"ctrl+m", "ctrl+i", "ctrl+h", "ctrl+left_square_bracket", "ctrl+["}
-_KEY_NAME = re.compile(r"[a-z0-9_+\[]+")
+# A name, or a sign as it is typed; a comma stands between keys, so that key is called "comma".
+_KEY_NAME = re.compile(r"((?:[a-z]+\+)*)([a-z0-9_]+|[^\s,])", re.IGNORECASE)
 
 
 # What ``send`` means for the composer's keys.
@@ -188,14 +189,27 @@ def _is_float(option: Field[Any]) -> bool:
 def _keys(content: Mapping[str, object]) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
     keys, wrong = [], {}
     for command, value in _flat(content):
-        pressed = [key.strip().lower() for key in value.split(",")] if isinstance(value, str) else [""]
-        if not all(_KEY_NAME.fullmatch(key) for key in pressed):
+        pressed = [_key(key.strip()) for key in value.split(",")] if isinstance(value, str) else [""]
+        if not all(pressed):
             wrong[command] = f'{command} must be a key such as "f9" or "ctrl+x", or several with commas between'
         elif forbidden := AMBIGUOUS_KEYS.intersection(pressed):
             wrong[command] = f"{sorted(forbidden)[0]} is the same as Enter, Tab, Backspace or Esc in many terminals"
         else:
             keys.append((command, ",".join(pressed)))
     return tuple(keys), wrong
+
+
+def _key(written: str) -> str:
+    """A key in lower case, but for a capital letter alone, which is another key; ``""`` where there is none."""
+    if not written.isprintable() or _KEY_NAME.fullmatch(written) is None:
+        return ""
+    return written if len(written) == 1 else written.lower()
+
+
+def parts(key: str) -> tuple[list[str], str]:
+    """A key's modifiers, and the key that they modify, which may be ``+`` itself."""
+    *modifiers, last = key.removesuffix("+").split("+") if key.endswith("++") or key == "+" else key.split("+")
+    return (modifiers, last) if last else (modifiers, "+")
 
 
 def _flat(content: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -94,7 +94,18 @@ async def test_attach_to_our_server(server: Running) -> None:
         planned = await anext(states)
         assert isinstance(planned, Planned)
         assert planned.plan.context == 8192
-        assert await anext(states) == Ready("demo", 8192)
+        ready = await anext(states)
+        assert isinstance(ready, Ready)
+        assert (ready.model, ready.context) == ("demo", 8192)
+        assert ready == server.engine.state
+        assert ready.sampling.temperature is not None
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {"temperature": "hot", "seed": True, "stop": ["x"], "other": 1, "top_p": 0.5}]
+)
+def test_of_sampling_from_elsewhere_numbers_count(told: object) -> None:
+    assert SamplingParams.from_json(told) == SamplingParams(top_p=0.5 if told else None)
 
 
 async def test_attach_ends_with_the_server(demo_gguf: Path) -> None:

@@ -46,12 +46,12 @@ class ChatApp(App[None]):
 
     TITLE = "localqwen"
     CSS_PATH = "localqwen.tcss"
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (64, "-roomy")]  # noqa: RUF012 (Textual declares it so)
     VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-short"), (24, "-tall")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
         # Also where a dialog is open.
         Binding("ctrl+q", "quit", "Quit", id="quit", show=False, priority=True),
+        Binding("ctrl+p", "command_palette", "Palette", id="palette", show=False, priority=True),
     ]
 
     def __init__(
@@ -135,10 +135,13 @@ class ChatApp(App[None]):
         """See :class:`App`."""
         if isinstance(event, events.InputEvent):
             self._collector.touched()
+        # Here, before the key goes to a widget: then those behind it cannot overtake it.
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.chat.take_for_composer(event)
         await super().on_event(event)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the palette (Ctrl+P) offers: every command of the table."""
+        """What the palette offers: every command of the table."""
         keymap, _ = resolved(self.settings)
         for command in COMMANDS:
             if command.in_palette:
@@ -190,7 +193,8 @@ class ChatApp(App[None]):
     async def _change_settings(self) -> None:
         from tui.screens.settings import SettingsScreen
 
-        changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path, self._keep))
+        screen = SettingsScreen(self.settings, self._settings_path, self._keep, self.backend.sampling)
+        changed = await self.push_screen_wait(screen)
         if changed is not None:
             self.settings = changed
             # Without colours, what is shown is not what is chosen.

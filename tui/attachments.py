@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from localqwen.chats.attachment import Attachment
 from localqwen.errors import LocalqwenError
 from localqwen.ordinary_file import NotAnOrdinaryFileError, read_ordinary
 from tui.byte_size import human_size
+from tui.completion import mentions
 from tui.sanitize import safe_line, without_controls
 
 LARGEST_FILE = 8 << 20
@@ -37,6 +38,36 @@ def pasted(text: str, taken: Sequence[Attachment]) -> Attachment:
     names = {attachment.name for attachment in taken}
     number = next(n for n in range(1, len(names) + 2) if f"pasted text {n}" not in names)
     return Attachment(f"pasted text {number}", text)
+
+
+def named_files(text: str, base: Path, but: Collection[str]) -> tuple[list[Attachment], list[AttachmentError]]:
+    """The files that a text names as ``@path``, and what is wrong with those that cannot be attached.
+
+    What is no file is only text. Files whose names are in ``but`` are left out. Blocks; call it in a thread.
+    """
+    found: dict[str, Attachment] = {}
+    wrong = []
+    for readings in mentions(text):
+        name = next((one for one in readings if _is_file(one, base)), None)
+        if name is None or name in but or name in found:
+            continue
+        try:
+            found[name] = read_attachment(name, base)
+        except AttachmentError as error:
+            wrong.append(error)
+    return list(found.values()), wrong
+
+
+def is_within(name: str) -> bool:
+    """Whether a path stays in the folder where it starts, as far as its words tell."""
+    return not name.startswith(("~", "/")) and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _is_file(name: str, base: Path) -> bool:
+    try:
+        return (base / Path(name).expanduser()).is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def read_attachment(path: str, base: Path) -> Attachment:

@@ -12,7 +12,7 @@ from localqwen.device_memory import DeviceMemory
 from localqwen.errors import LocalqwenError, ServerError
 from localqwen.events import AnswerEvent, Finished, LoadEvent, Loading, Planned, Ready
 from localqwen.pace import Pace
-from localqwen.params import ChatMessage
+from localqwen.params import ChatMessage, SamplingParams
 from localqwen.token_count import TokenCount, estimate
 from tui.backend_state import Failed, Starting, State, Stopped
 from tui.connections import AnswerClient, Connection, Listener
@@ -49,6 +49,11 @@ class Backend:
     def model(self) -> str:
         """The model's name, as far as it is known."""
         return self.state.model if isinstance(self.state, Ready) and self.state.model else self.connection.name
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """The model's own sampling, as far as it is known."""
+        return self.state.sampling if isinstance(self.state, Ready) else SamplingParams()
 
     @property
     def is_busy(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from tui.sanitize import SafeText, safe_line
 
-Group: TypeAlias = Literal["Answers", "Reading", "Conversations", "Model and machine", "App"]
+Group: TypeAlias = Literal["Writing", "Answers", "Reading", "Conversations", "Model and machine", "App"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class Command:
 # Ctrl+M, Ctrl+I, Ctrl+H and Ctrl+[ are Enter, Tab, Backspace and Esc in most terminals: never here. Ctrl+A, E, F, K, U,
 # W, X, C, V, Z, Y and D belong to the composer's text; function keys reach every terminal.
 GROUPS: dict[Group, tuple[Command, ...]] = {
+    "Writing": (
+        Command("message.attach", "attach", "Attach a file", "a text file for your message", "", "FILE", asks=True),
+        Command("queue.send", "send-queue", "Send the queue", "what waits since a stop goes out now"),
+        Command("queue.clear", "take-back-queue", "Take back the queue", "what waits goes back to the composer"),
+    ),
     "Conversations": (
         Command("chat.new", "new", "New conversation", "start with an empty one", "ctrl+n"),
         Command("chat.temporary", "temporary", "Temporary conversation", "nothing of it is kept"),
@@ -42,7 +47,10 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("chat.pin", "pin", "Pin or unpin", "keep the conversation at the top"),
         Command("chat.delete", "delete", "Delete", "take the conversation away; /undo has it back"),
         Command("chat.undo", "undo", "Undo delete", "have the last deleted conversation back"),
-        Command("chat.settings", "chat", "System prompt and sampling", "of this conversation, with presets", asks=True),
+        Command(
+            "chat.settings", "system", "System prompt and sampling", "the system prompt and sampling, with presets",
+            "", "TEXT", asks=True,
+        ),
         Command("chat.export", "export", "Export", "write the conversation as Markdown or JSON", "", "FILE", asks=True),
         Command("chat.import", "import", "Import", "read an exported conversation", "", "FILE", asks=True),
     ),
@@ -51,17 +59,15 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("answer.regenerate", "regenerate", "Answer again", "the old answer stays as a branch", "ctrl+r"),
         Command("answer.continue", "continue", "Go on", "continue the last answer where it ended"),
         Command("message.edit", "edit", "Edit", "change the marked message or your last one", "f5", asks=True),
-        Command("branch.previous", "previous", "Earlier branch", "show the version before this one", "alt+left"),
-        Command("branch.next", "next", "Later branch", "show the version after this one", "alt+right"),
-        Command("queue.send", "send-queued", "Send the queue", "what waits since a stop goes out now"),
-        Command("queue.clear", "unqueue", "Take back the queue", "what waits to be sent goes back to the composer"),
+        Command("branch.previous", "previous-version", "Earlier version", "the branch before this one", "alt+left"),
+        Command("branch.next", "next-version", "Later version", "the branch after this one", "alt+right"),
     ),
     "Reading": (
         Command("view.find", "find", "Find here", "find text in this conversation", "f3", "TEXT"),
-        Command("message.previous", "up", "Message before", "mark the message before", "alt+up"),
-        Command("message.next", "down", "Message after", "mark the message after", "alt+down"),
-        Command("code.previous", "code-up", "Code before", "mark the code block before", "alt+pageup"),
-        Command("code.next", "code-down", "Code after", "mark the code block after", "alt+pagedown"),
+        Command("message.previous", "previous-message", "Message before", "mark the message before", "alt+up"),
+        Command("message.next", "next-message", "Message after", "mark the message after", "alt+down"),
+        Command("code.previous", "previous-code", "Code before", "mark the code block before", "alt+pageup"),
+        Command("code.next", "next-code", "Code after", "mark the code block after", "alt+pagedown"),
         Command("message.copy", "copy", "Copy", "copy the marked block or message, or the last answer", "ctrl+o"),
         Command("code.copy", "copy-code", "Copy code", "copy the marked code block, or the last one"),
         Command("code.save", "save-code", "Save code", "write the marked code block to a file", "", "FILE", asks=True),
@@ -81,21 +87,36 @@ GROUPS: dict[Group, tuple[Command, ...]] = {
         Command("view.sidebar", "sidebar", "Show or hide the list", "the conversations on the left", "ctrl+s"),
         Command("view.theme", "theme", "Next theme", "dark, light, contrast, the terminal's own", "ctrl+t", "NAME"),
         Command("help", "help", "Help", "all commands and keys", "f1"),
+        Command("palette", "palette", "Palette", "find a command by its words", "ctrl+p", in_palette=False),
         Command("quit", "quit", "Quit", "everything is kept, the draft too", "ctrl+q"),
     ),
 }  # fmt: skip
 
 COMMANDS = tuple(command for group in GROUPS.values() for command in group)
 BY_ID = {command.id: command for command in COMMANDS}
-BY_NAME = {command.name: command for command in COMMANDS}
+# Names that commands had, or have in the other kind of chat.
+ALIASES = {
+    "send-queued": "queue.send",
+    "unqueue": "queue.clear",
+    "chat": "chat.settings",
+    "previous": "branch.previous",
+    "next": "branch.next",
+    "up": "message.previous",
+    "down": "message.next",
+    "code-up": "code.previous",
+    "code-down": "code.next",
+}
+BY_NAME = {command.name: command for command in COMMANDS} | {name: BY_ID[id_] for name, id_ in ALIASES.items()}
 
 
 def key_label(keys: str) -> SafeText:
-    """Textual's names of keys as a person reads them: ``ctrl+o,f2`` is ``Ctrl+O, F2``."""
-    return safe_line(", ".join(_label(key.strip()) for key in keys.split(",") if key.strip()))
+    """Textual's names of keys as a person reads them: ``ctrl+o,f2`` is ``Ctrl+O, F2``, and ``N`` is ``Shift+N``."""
+    return safe_line(", ".join(dict.fromkeys(_label(key.strip()) for key in keys.split(",") if key.strip())))
 
 
 def _label(key: str) -> str:
+    if len(key) == 1 and key.isupper():
+        key = f"shift+{key}"
     return "+".join(_WORDS.get(part, part.title() if len(part) > 1 else part.upper()) for part in key.split("+"))
 
 
@@ -105,6 +126,10 @@ _WORDS = {
     "pagedown": "PageDown",
     "question_mark": "?",
     "slash": "/",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "left": "←",
     "right": "→",
     "up": "↑",

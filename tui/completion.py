@@ -11,6 +11,11 @@ _T = TypeVar("_T")
 
 # The word under the cursor: `@` at the start of a word, a path that may stand in quotes.
 _PATH = re.compile(r'(?:^|(?<=\s))@(?:"([^"]*)"?|([^\s"]*))$')
+# A whole word of that kind, and one that was just ended.
+_MENTION = re.compile(r'(?:^|(?<=\s))@(?:"([^"\n]+)"|([^\s"]+))')
+_ENDED = re.compile(_MENTION.pattern + r"\s\Z")
+_BEHIND = ".,;:!?)]}'"
+_ARGUMENT = re.compile(r"/([A-Za-z][\w-]*) +(.*)$", re.ASCII)
 _COMMAND = re.compile(r"/([A-Za-z][\w-]*|)$", re.ASCII)
 _COMMAND_LINE = re.compile(r"/([A-Za-z][\w-]*)(?:\s+(.*))?", re.ASCII | re.DOTALL)
 _WORD_END = re.compile(r"\S*")
@@ -23,6 +28,9 @@ NAME_START = 14
 GAP = 1
 
 
+Offers: TypeAlias = Literal["files", "folders"] | tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SlashItem:
     """A command that a line can begin with."""
@@ -33,16 +41,29 @@ class SlashItem:
     """What it does, in a few words."""
     argument: str | None = None
     """What its argument is called, such as ``"name"``; ``None`` for a command without one."""
+    offers: Offers = ()
+    """What its argument may be: files, folders, or one of these names."""
+    aliases: tuple[str, ...] = ()
+    """Other names for it, which are offered only where they are typed."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it can be called."""
+        return (self.name, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The word that a popup completes, as columns of the cursor's line: ``start`` is that of the ``@`` or ``/``."""
+    """The word that a popup completes, as columns of the cursor's line: ``start`` is that of the ``@`` or ``/``.
 
-    kind: Literal["path", "command"]
+    A command's argument is the rest of its line; ``offers`` says what it may be.
+    """
+
+    kind: Literal["path", "command", "argument"]
     start: int
     end: int
     query: str
+    offers: Offers = "files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +99,20 @@ class Mistake:
 Meaning: TypeAlias = Command | Literally | Mistake
 
 
-def word_at(line: str, column: int, row: int = 0) -> Word | None:
+def word_at(line: str, column: int, row: int = 0, items: Sequence[SlashItem] = ()) -> Word | None:
     """The word before the cursor that a popup can complete; commands only stand at the start of row 0.
 
-    Its query ends at the cursor; the word itself goes on to the next space.
+    Its query ends at the cursor; the word itself goes on to the next space. ``items`` know about arguments.
     """
     before = line[:column]
     tail = _WORD_END.match(line, column)
     end = tail.end() if tail else column
     if row == 0 and (found := _COMMAND.match(before)):
         return Word("command", 0, end, found[1])
+    if row == 0 and (found := _ARGUMENT.match(before)):
+        item = named(found[1], items)
+        if item is not None and item.offers:
+            return Word("argument", found.start(2), len(line), found[2], item.offers)
     if found := _PATH.search(before):
         quoted = found[1] is not None
         return Word("path", found.start(), column if quoted else end, found[1] if quoted else found[2])
@@ -104,20 +129,52 @@ def meaning(text: str, items: Sequence[SlashItem]) -> Meaning:
     if text.startswith("//"):
         return Literally(text[1:])
     found = _COMMAND_LINE.fullmatch(text)
-    if found is None and text.strip() != "/":
+    if found is None and text.rstrip() != "/":
         return Literally(text)
     name, argument = (found[1], (found[2] or "").strip()) if found else ("", "")
-    item = next((item for item in items if item.name == name), None)
+    item = named(name, items)
     if item is None:
         return Mistake(f"There is no command /{name}. To send a text that begins with a slash, begin it with two.")
     if argument and item.argument is None:
         return Mistake(f"/{name} takes nothing behind it. To send this as a text, begin it with two slashes.")
-    return Command(name, argument)
+    return Command(item.name, argument)
+
+
+def named(name: str, items: Sequence[SlashItem]) -> SlashItem | None:
+    """The command of that name."""
+    return next((item for item in items if name in item.names), None)
+
+
+def mentions(text: str) -> list[tuple[str, ...]]:
+    """The paths that a text names with ``@``, each as what it may be: as it stands, and without signs behind it."""
+    return [_readings(found) for found in _MENTION.finditer(text)]
+
+
+def mention_ended(before: str) -> bool:
+    """Whether such a word ends with the space or the line break right before the cursor."""
+    return _ENDED.search(before) is not None
+
+
+def _readings(found: re.Match[str]) -> tuple[str, ...]:
+    if found[1] is not None:
+        return (found[1],)
+    return tuple(dict.fromkeys(filter(None, (found[2], found[2].rstrip(_BEHIND)))))
+
+
+def as_typed(text: str, items: Sequence[SlashItem]) -> str:
+    """What a person has to type to send ``text``: its slash doubled where it would mean a command otherwise."""
+    return text if meaning(text, items) == Literally(text) else f"/{text}"
 
 
 def commands_for(query: str, items: Sequence[SlashItem]) -> list[tuple[SlashItem, Match]]:
     """The commands that fit, best first; all of them, in their own order, for an empty query."""
-    return _ranked(query, [(item.name, item) for item in items])
+    found = _ranked(query, [(item.name, item) for item in items])
+    if query:
+        # Other names come last, and with nothing to mark: what the row says is not what was typed.
+        have = {item.name for item, _ in found}
+        others = _ranked(query, [(alias, item) for item in items if item.name not in have for alias in item.aliases])
+        found += dict.fromkeys((item, Match(0, ())) for item, _ in others)
+    return found
 
 
 def paths_for(query: str, paths: Iterable[str]) -> list[tuple[str, Match]]:
@@ -144,6 +201,11 @@ def fuzzy(query: str, candidate: str) -> Match | None:
         if best is None or score > best.score:
             best = Match(score, positions)
     return best
+
+
+def is_sure(query: str, candidate: str) -> bool:
+    """Whether a query stands in a candidate as it was typed, whatever its case, so that this is likely to be meant."""
+    return bool(query) and query.lower() in candidate.lower()
 
 
 def _ranked(query: str, candidates: Sequence[tuple[str, _T]]) -> list[tuple[_T, Match]]:

@@ -77,9 +77,14 @@ class Desk(Display):
             store = self._temporary
         return Conversation(store, system=self.settings().system_prompt)
 
+    @property
+    def params(self) -> SamplingParams:
+        """How to sample where a conversation has no wishes: those of the command line, those of the settings."""
+        return self.settings().sampling.overlaid(self._params)
+
     def params_of(self, conversation: Conversation) -> SamplingParams:
         """How to sample in a conversation: its own wishes, those of the command line, those of the settings."""
-        return self.settings().sampling.overlaid(self._params).overlaid(conversation.params)
+        return self.params.overlaid(conversation.params)
 
     def show(self, conversation: Conversation) -> None:
         """Lay another conversation open."""
@@ -298,8 +303,8 @@ class Desk(Display):
     def _give_back(self, conversation: Conversation, outgoing: Outgoing) -> None:
         """What could not be kept goes back to where it was typed."""
         if conversation is self.conversation and self.is_alive:
-            now = self.composer.draft
-            text = f"{outgoing.text}\n{now.text}" if now.text else outgoing.text
+            now, text = self.composer.draft, self.composer.as_typed(outgoing.text)
+            text = f"{text}\n{now.text}" if now.text else text
             self.composer.fill(text, (*outgoing.attachments, *now.attachments))
 
     def _queue_changed(self, conversation: Conversation) -> None:

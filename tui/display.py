@@ -163,6 +163,6 @@ class Display:
         if waiting := len(conversation.queue):
             held = waiting - len(conversation.due)
             some = "" if held == waiting else f", {held} of them"
-            hint += f" · {waiting} queued" + (f"{some} until /send-queued" if held else "")
+            hint += f" · {waiting} queued" + (f"{some} until /send-queue" if held else "")
         if composer.border_subtitle != hint:
             composer.border_subtitle = hint

@@ -49,6 +49,12 @@ class Files:
         indexed = [found for found in self._ranked(query) if found[0] not in seen]
         return [*listed, *indexed][:limit] if len(listed) < limit // 2 else [*listed[: limit // 2], *indexed][:limit]
 
+    def find_folders(self, query: str, limit: int) -> list[tuple[str, Match]]:
+        """The folders in the one that a query spells out, for files that are to be written."""
+        folder, _, name = query.rpartition("/")
+        listed = self._listed(folder + "/" if "/" in query else "", name, query)
+        return list(islice((found for found in listed if found[0].endswith("/")), limit))
+
     def _ranked(self, query: str) -> list[tuple[str, Match]]:
         if time.monotonic() - self._at > FRESH_SECONDS:
             self._index = list(islice(indexed_files(self._base), MOST_FILES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
@@ -10,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.keys import KEY_TO_UNICODE_NAME, Keys, _character_to_key
 from textual.widgets import TextArea
 
-from localqwen.settings import Settings
+from localqwen.settings import Settings, parts
 from tui.commands import COMMANDS, key_label
 from tui.sanitize import SafeText
-from tui.screens import DIALOG_KEYS
+from tui.screens import FORM_KEYS, LINE_KEYS, READING_KEYS
 from tui.widgets.composer.keys import ComposerKeys
 from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import Sidebar
@@ -25,8 +26,9 @@ _SIGNS = {"slash", "backslash", "at", "minus", "plus", "underscore", "colon", "s
 _SIGNS |= {"space", *KEY_TO_UNICODE_NAME}
 _NAMED |= _SIGNS
 # Commands whose keys are heard before, or by, what is typed into.
-TYPED_INTO = ("quit", "composer.", "find.", "dialog.")
-PALETTE = "ctrl+p"
+TYPED_INTO = ("quit", "palette", "composer.", "find.", "dialog.")
+# Where nothing is typed.
+ONLY_READ = "dialog.close"
 
 
 def split(keys: str) -> list[str]:
@@ -34,19 +36,50 @@ def split(keys: str) -> list[str]:
     return [key.strip() for key in keys.split(",") if key.strip()]
 
 
-def _of(bindings: Iterable[BindingType]) -> dict[str, str]:
-    return {one.id: one.key for one in bindings if isinstance(one, Binding) and one.id is not None}
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a key is for by default, beside the commands: its ``name`` is that of the settings file."""
+
+    name: str
+    keys: str
+    label: str
+
+
+def _of(bindings: Iterable[BindingType]) -> tuple[Named, ...]:
+    return tuple(
+        Named(one.id, one.key, one.description) for one in bindings if isinstance(one, Binding) and one.id is not None
+    )
+
+
+# The keys that are no commands', by where they are heard.
+OWN_KEYS: dict[str, tuple[Named, ...]] = {
+    "Writing": _of(ComposerKeys.BINDINGS),
+    "In the conversation": tuple(Named(f"transcript.{name}", keys, label) for name, keys, _, label in NAVIGATION),
+    "In the list of conversations": _of(Sidebar.BINDINGS),
+    "While text is looked for": _of(FindBar.BINDINGS),
+    "In dialogs": tuple(Named(*one) for one in (*FORM_KEYS, *LINE_KEYS, *READING_KEYS)),
+}
+
+
+def _keys(*names: Named) -> dict[str, str]:
+    return {one.name: one.keys for one in names}
 
 
 _COMMANDS = {command.id: command.keys for command in COMMANDS}
+_ALWAYS = {name: _COMMANDS[name] for name in ("quit", "palette")}
+_DIALOGS = _keys(*OWN_KEYS["In dialogs"])
 # Where keys are heard: in each place, a key is meant for one name.
 PLACES: tuple[dict[str, str], ...] = (
-    _COMMANDS | _of(ComposerKeys.BINDINGS),
-    _COMMANDS | {f"transcript.{name}": keys for name, keys, _, _ in NAVIGATION},
-    _COMMANDS | _of(Sidebar.BINDINGS),
+    _COMMANDS | _keys(*OWN_KEYS["Writing"]),
+    _COMMANDS | _keys(*OWN_KEYS["In the conversation"]),
+    _COMMANDS | _keys(*OWN_KEYS["In the list of conversations"]),
     # It is open by a person's wish, and says what its keys do.
-    {"quit": _COMMANDS["quit"], **_of(FindBar.BINDINGS)},
-    {"quit": _COMMANDS["quit"], **DIALOG_KEYS},
+    _ALWAYS | _keys(*OWN_KEYS["While text is looked for"]),
+    _ALWAYS | {name: keys for name, keys in _DIALOGS.items() if name != ONLY_READ},
+    # What has opened a dialog to read closes it as well.
+    _ALWAYS
+    | {name: _COMMANDS[name] for name in ("help", "plan")}
+    | _keys(Named(*FORM_KEYS[1]), *OWN_KEYS["In dialogs"][-1:]),
 )
 DEFAULTS: dict[str, str] = {name: keys for place in PLACES for name, keys in place.items()}
 # What edits the composer's text has its keys before any command; its own names may take them.
@@ -57,7 +90,9 @@ _EDITING = {key for one in TextArea.BINDINGS if isinstance(one, Binding) for key
 def resolved(settings: Settings) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """The keys that count, by name, and a sentence about each line of the settings that does not."""
     defaults = DEFAULTS | settings.sending
-    said = {name: ",".join(map(as_reported, split(keys))) for name, keys in settings.keys}
+    said = {
+        name: ",".join(as_reported(key) for one in split(keys) for key in _both(one)) for name, keys in settings.keys
+    }
     complaints: list[str] = []
 
     def refuse(name: str, why: str) -> None:
@@ -86,8 +121,13 @@ def label(settings: Settings, name: str) -> SafeText:
 
 def as_reported(key: str) -> str:
     """A key as Textual names it: modifiers in the order of the alphabet, signs by their names."""
-    *modifiers, last = key.split("+")
+    modifiers, last = parts(key)
     return "+".join([*sorted(modifiers), _character_to_key(last) if len(last) == 1 else last])
+
+
+def _both(key: str) -> tuple[str, ...]:
+    """A capital letter as terminals report it: as itself, or with its modifier."""
+    return (key, f"shift+{key.lower()}") if len(key) == 1 and key.isupper() else (key,)
 
 
 def is_key(key: str) -> bool:
@@ -113,10 +153,8 @@ def _clashes(said: Mapping[str, str], defaults: Mapping[str, str]) -> Iterator[t
         for key in split(said[name]):
             if key in split(defaults[name]):
                 continue
-            if name.startswith(TYPED_INTO) and _is_typed(key):
+            if name.startswith(TYPED_INTO) and name != ONLY_READ and _is_typed(key):
                 yield name, f"{key_label(key)} is typed where that key is heard"
-            if key == PALETTE:
-                yield name, f"{key_label(key)} opens the palette"
             if name in _COMMANDS and key in _EDITING:
                 yield name, f"{key_label(key)} edits the text in the composer"
             others = {other for place in PLACES if name in place for other in place} - {name}

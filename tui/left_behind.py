@@ -15,7 +15,7 @@ from tui.sanitize import safe_line
 LEFT: dict[Leftover, tuple[str, str]] = {
     "draft": ("A message that was not sent is", "the list marks it with ✎"),
     "edit": ("A message that was being edited is", "{edit} on that message has the new text again"),
-    "system": ("A system prompt that was being written is", "open it, then /chat"),
+    "system": ("A system prompt that was being written is", "open it, then /system"),
 }
 
 
@@ -58,4 +58,4 @@ async def tell_waiting(desk: Desk) -> None:
         return
     if chat is not None and desk.is_alive:
         title = safe_line(chat.title)
-        desk.voice.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queued."), seconds=10)
+        desk.voice.say(safe_line(f"Messages wait to be sent in “{title}”: open it, then /send-queue."), seconds=10)

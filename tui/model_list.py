@@ -164,17 +164,17 @@ def matching(found: Sequence[ModelRow], words: str) -> list[ModelRow]:
     return [row for row in found if all(word in f"{row.name} {row.title}".lower() for word in wanted)]
 
 
-def advice(row: ModelRow) -> str:
-    """What to do about a model that cannot be opened, or what opening it does."""
+def advice(row: ModelRow, key: str = "Enter") -> str:
+    """What to do about a model that cannot be opened, or what opening it with ``key`` does."""
     if row.is_remote:
-        return f"Enter asks {row.name} from now on; the conversation stays."
+        return f"{key} asks {row.name} from now on; the conversation stays."
     if not row.is_installed and row.name == DEMO:
         return "Not here yet: `localqwen demo` in a terminal makes it, in about ten seconds."
     if not row.is_installed:
         return f"Not here yet: `localqwen pull {row.name}` in a terminal downloads and converts it."
     if row.fit == "no":
-        return "It is too large for the memory that is free now; Enter tries all the same."
-    return "Enter opens it; the conversation stays."
+        return f"It is too large for the memory that is free now; {key} tries all the same."
+    return f"{key} opens it; the conversation stays."
 
 
 def _thousands(tokens: int) -> str:

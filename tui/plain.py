@@ -99,7 +99,7 @@ class PlainChat:
                 return
             if not name.startswith("/") or name.startswith("//"):
                 await self._ask(text.removeprefix("/") if name.startswith("//") else text)
-            elif (run := self._handlers.get(name.lower()[1:])) is not None:
+            elif (run := self._handler(name.lower()[1:])) is not None:
                 await run(rest.strip())
             elif "\n" in text:
                 await self._ask(text)  # what several lines begin with is no slip of the keys, such as a pasted path
@@ -107,6 +107,10 @@ class PlainChat:
                 self._line(f"There is no command {name}; /help lists them, and // begins a message with a slash.")
         except LocalqwenError as error:
             self._line(f"Error: {error}")
+
+    def _handler(self, name: str) -> PlainHandler | None:
+        known = BY_NAME.get(name)
+        return self._handlers.get(name) or (self._handlers.get(known.name) if known is not None else None)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -64,8 +64,8 @@ class ConversationLines:
             "undo": self.undo,
             "export": self.export,
             "import": self.import_,
-            "previous": lambda _: self._switch(-1),
-            "next": lambda _: self._switch(1),
+            "previous-version": lambda _: self._switch(-1),
+            "next-version": lambda _: self._switch(1),
         }
 
     async def new(self, _: str) -> None:

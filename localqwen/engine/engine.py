@@ -229,7 +229,7 @@ class Engine:
         self._users.open(loaded)
         if self._closing.is_set():  # close() may have come before there was a loop to stop
             loaded.loop.inbox.stop()
-        self._set_state(Ready(self.name, plan.context))
+        self._set_state(Ready(self.name, plan.context, loaded.sampling))
         try:
             loaded.run()
         finally:

@@ -21,11 +21,11 @@ from localqwen.engine.penalties import LogitBias
 from localqwen.engine.prompt import ChatTemplate
 from localqwen.engine.rope import YarnMode, rope_for
 from localqwen.engine.running import Running
-from localqwen.engine.sampling import decide, defaults
+from localqwen.engine.sampling import WISHES, decide, defaults
 from localqwen.engine.speculation import Speculation
 from localqwen.engine.stats import Stats
 from localqwen.errors import InvalidRequestError, PromptTooLongError
-from localqwen.params import ChatMessage
+from localqwen.params import ChatMessage, SamplingParams
 
 SMALLEST_EMBEDDER = 512  # tokens
 KEPT_TOKENS = 1 << 19  # of past answers: several of the longest conversations, in a few megabytes
@@ -87,6 +87,11 @@ class Loaded:
         self._threads = threads
         self._yarn = yarn
         self._embedder: Embedder | None = None
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """What answers get for which nothing else is asked."""
+        return SamplingParams(**{name: getattr(self._sampling, name) for name in WISHES})
 
     def run(self) -> None:
         """Work until the loop is stopped, and free everything."""

@@ -40,7 +40,7 @@ class Attachments:
         return state.error if isinstance(state, Failed) else None
 
     async def events(self) -> AsyncIterator[bytes]:
-        """``plan`` {plan, taken}, ``loading`` {progress, done, total}, then ``ready`` {model, context}.
+        """``plan`` {plan, taken}, ``loading`` {progress, done, total}, then ``ready`` {model, context, sampling}.
 
         Or ``error`` {message}. Heartbeats come between them, and another ``plan`` when what the devices really gave is
         known.
@@ -68,7 +68,11 @@ class Attachments:
                     case Loading():
                         yield sse.message(asdict(state), "loading")
                     case Ready():
-                        yield sse.message({"model": state.model, "context": state.context}, "ready")
+                        sampling = {
+                            name: value for name, value in asdict(state.sampling).items() if value not in (None, ())
+                        }
+                        about = {"model": state.model, "context": state.context, "sampling": sampling}
+                        yield sse.message(about, "ready")
                     case Failed():
                         yield sse.message({"message": str(state.error)}, "error")
                         return
@@ -77,6 +81,12 @@ class Attachments:
         finally:
             unsubscribe()
             ending.cancel()
+
+
+def ready_fields(ready: Ready) -> dict[str, object]:
+    """A model that answers, as JSON; of its sampling, what is known."""
+    sampling = {name: value for name, value in asdict(ready.sampling).items() if value not in (None, ())}
+    return {"model": ready.model, "context": ready.context, "sampling": sampling}
 
 
 def plan_fields(planned: Planned) -> dict[str, object]:

@@ -63,7 +63,10 @@ def test_attach_follows_the_loading(held: tuple[Running, threading.Event]) -> No
     assert progress == sorted(progress)
     plan = next(event.json()["plan"] for event in events if event.event == "plan")
     assert plan["context"] == 256
-    assert events[-1].json() == {"model": "demo", "context": 256}
+    ready = events[-1].json()
+    assert (ready["model"], ready["context"]) == ("demo", 256)
+    assert all(isinstance(value, int | float) for value in ready["sampling"].values())
+    assert {"temperature", "top_p", "top_k"} <= ready["sampling"].keys()
 
 
 def test_attach_says_why_loading_failed(tmp_path: Path) -> None:

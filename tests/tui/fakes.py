@@ -90,10 +90,17 @@ class FakeConnection:
     """A model that loads and dies when the test says so; by default it is ready at once."""
 
     def __init__(
-        self, *, ready: bool = True, address: str | None = None, name: str = "fake", window: int = 4096
+        self,
+        *,
+        ready: bool = True,
+        address: str | None = None,
+        name: str = "fake",
+        window: int = 4096,
+        sampling: SamplingParams = MODEL_DEFAULTS,
     ) -> None:
         self.name = name
         self.window = window
+        self.sampling = sampling
         self.address = address
         self.client = FakeClient()
         self.lives = 0
@@ -106,7 +113,7 @@ class FakeConnection:
         self.lives += 1
         self.listeners.append(listener)
         if self._ready:
-            listener.loaded(self.client, Ready(self.name, self.window))
+            listener.loaded(self.client, Ready(self.name, self.window, self.sampling))
         try:
             while True:
                 event = await self._events.get()

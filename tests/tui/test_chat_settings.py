@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Button, Select, TextArea
+from textual.widgets import Button, Input, Select, TextArea
 
 from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
+from tests.tui.fakes import FakeConnection
 from tests.tui.stage import Stage, staged
 from tui.screens.chat_settings import ChatSettingsScreen
 
@@ -35,6 +36,26 @@ async def test_the_chats_own_wishes_go_before_the_command_line_and_that_before_t
         assert (params.temperature, params.top_k, params.seed) == (0.9, 20, 3)
         assert stage.client.asked[0][0] == {"role": "system", "content": "From the settings."}
         assert stage.kept[-1].params == params
+
+
+async def test_what_counts_where_nothing_is_set_is_shown_with_its_number(store: Store) -> None:
+    settings, params = Settings(top_k=10, seed=1), SamplingParams(temperature=0.2, seed=2)
+    connection = FakeConnection(sampling=SamplingParams(temperature=0.7, top_p=0.8, top_k=20))
+    async with staged(store, connection, settings=settings, params=params) as stage:
+        await stage.sees("ready")
+        await opened(stage)
+        fields = stage.app.screen.query(Input)
+        shown = {field.id: str(field.placeholder) for field in fields if (field.id or "").startswith("param-")}
+        assert shown["param-temperature"] == "0.2"
+        assert shown["param-top_p"] == "0.8, the model's own"
+        assert shown["param-top_k"] == "10"
+        assert shown["param-seed"] == "2"
+        assert shown["param-min_p"] == "the model's own"
+        await stage.press("escape")
+        await stage.is_back()
+        await stage.press("f8")
+        await stage.until(lambda: stage.app.screen.query("#setting-top_p"))
+        assert stage.app.screen.query_one("#setting-top_p", Input).placeholder == "0.8, the model's own"
 
 
 async def test_a_preset_is_kept_taken_and_forgotten(store: Store) -> None:

@@ -10,6 +10,7 @@ from tui.completion import (
     Mistake,
     SlashItem,
     Word,
+    as_typed,
     commands_for,
     fuzzy,
     meaning,
@@ -78,6 +79,20 @@ def test_a_mistaken_command_is_explained(text: str, words: str) -> None:
     assert words.strip() in found.sentence
 
 
+@given(st.one_of(st.text(max_size=12), st.text(alphabet="/ \nnewx", max_size=12)))
+def test_what_was_sent_is_written_as_it_has_to_be_typed(sent: str) -> None:
+    assert meaning(as_typed(sent, COMMANDS), COMMANDS) == Literally(sent)
+    assert as_typed(sent, ()) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "typed"),
+    [("/new", "//new"), ("/nwe x", "//nwe x"), ("//", "///"), ("/etc/fstab", "/etc/fstab"), ("a", "a")],
+)
+def test_a_slash_is_doubled_only_where_it_would_mean_something_else(sent: str, typed: str) -> None:
+    assert as_typed(sent, COMMANDS) == typed
+
+
 def test_without_commands_a_slash_is_a_slash() -> None:
     assert [meaning(text, ()) for text in ("/", "//x", "/new")] == [Literally("/"), Literally("//x"), Literally("/new")]
 
@@ -87,6 +102,34 @@ def test_the_commands_that_fit_come_best_first() -> None:
     assert [item.name for item, _ in commands_for("", items)] == ["rename", "new", "model"]
     assert [item.name for item, _ in commands_for("ne", items)] == ["new", "rename"]
     assert commands_for("zz", items) == []
+
+
+def test_another_name_of_a_command_means_it_and_is_offered_where_it_is_typed() -> None:
+    items = [SlashItem("next-message", ""), SlashItem("send-queue", "", None, (), ("send-queued", "go"))]
+    assert meaning("/go", items) == Command("send-queue", "")
+    assert [item.name for item, _ in commands_for("", items)] == ["next-message", "send-queue"]
+    assert [item.name for item, _ in commands_for("send-queued", items)] == ["send-queue"]
+    assert [item.name for item, _ in commands_for("go", items)] == ["send-queue"]
+    old = [SlashItem("previous-code", "", None, (), ("code-up", "code-before")), SlashItem("copy-code", "")]
+    assert [item.name for item, _ in commands_for("code", old)] == ["copy-code", "previous-code"]
+    assert [item.name for item, _ in commands_for("code-", old)] == ["previous-code"]
+    assert as_typed("/go", items) == "//go"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("/model qw", Word("argument", 7, 9, "qw", ("qwen",))),
+        ("/model  ", Word("argument", 8, 8, "", ("qwen",))),
+        ("/model @a", Word("argument", 7, 9, "@a", ("qwen",))),
+        ("/new @a", Word("path", 5, 7, "a")),
+        ("/new a", None),
+    ],
+)
+def test_what_follows_a_command_is_a_word_where_something_is_offered(line: str, word: Word | None) -> None:
+    items = [SlashItem("model", "", "NAME", ("qwen",)), SlashItem("new", "")]
+    assert word_at(line, len(line), 0, items) == word
+    assert word_at(line, len(line), 1, items) is None or "@" in line
 
 
 def order(query: str, paths: list[str]) -> list[str]:

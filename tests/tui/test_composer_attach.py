@@ -184,6 +184,72 @@ async def test_backspace_at_the_start_marks_first_and_undo_brings_the_chip_back(
         assert names(app) == ["one", "two"]
 
 
+async def test_a_paste_that_became_a_chip_is_undone_before_what_was_typed_and_done_again() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        await press(pilot, *typing("see this"))
+        app.post_message(events.Paste(LONG))
+        await until(pilot, lambda: names(app) == ["pasted text 1"])
+        await press(pilot, "ctrl+z")
+        assert (app.composer.text, names(app)) == ("see this", [])
+        await until(pilot, lambda: "pasted text 1" not in shown(app))
+        await press(pilot, "ctrl+z")
+        assert (app.composer.text, names(app)) == ("", [])
+        await press(pilot, "ctrl+y")
+        assert (app.composer.text, names(app)) == ("see this", [])
+        await press(pilot, "ctrl+y")
+        assert (app.composer.text, names(app)) == ("see this", ["pasted text 1"])
+        await until(pilot, lambda: "pasted text 1" in shown(app))
+
+
+async def test_a_completed_file_and_its_word_are_one_step(folder: Path) -> None:
+    app = ComposerApp(folder)
+    async with app.run_test() as pilot:
+        await press(pilot, *typing("see @notes"))
+        await offered(pilot, "my notes.txt")
+        await press(pilot, "tab")
+        await until(pilot, lambda: names(app) == ["my notes.txt"])
+        assert app.composer.text == "see "
+        await press(pilot, "ctrl+z")
+        assert (app.composer.text, names(app)) == ("see @notes", [])
+        await press(pilot, "ctrl+y")
+        assert (app.composer.text, names(app)) == ("see ", ["my notes.txt"])
+
+
+async def test_a_drop_is_done_again_and_a_new_step_ends_the_redoing() -> None:
+    one, two = Attachment("one", "1"), Attachment("two", "2")
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        app.composer.fill("", [one, two])
+        await press(pilot, "backspace", "backspace", "ctrl+z")
+        assert names(app) == ["one", "two"]
+        await press(pilot, "ctrl+y")
+        assert names(app) == ["one"]
+        await press(pilot, "ctrl+z", "x", "ctrl+y")
+        assert (app.composer.text, names(app)) == ("x", ["one", "two"])
+        await press(pilot, "ctrl+z", "ctrl+z")
+        assert (app.composer.text, names(app)) == ("", ["one", "two"])
+
+
+async def test_a_file_that_took_the_place_of_another_gives_it_back() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        app.composer.fill("", [Attachment("a", "old")])
+        app.composer.attach(Attachment("a", "new"))
+        await press(pilot, "ctrl+z")
+        assert app.composer.draft.attachments == (Attachment("a", "old"),)
+        await press(pilot, "ctrl+y")
+        assert app.composer.draft.attachments == (Attachment("a", "new"),)
+
+
+async def test_what_was_sent_does_not_come_back_by_undoing() -> None:
+    app = ComposerApp()
+    async with app.run_test() as pilot:
+        app.composer.attach(Attachment("a", ""))
+        await press(pilot, "x", "enter", "ctrl+z", "ctrl+y")
+        assert app.composer.outgoing.is_empty
+
+
 async def test_a_click_on_the_cross_takes_a_chip_away() -> None:
     one, two = Attachment("one", "1"), Attachment("two", "2")
     app = ComposerApp()

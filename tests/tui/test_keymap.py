@@ -6,7 +6,7 @@ import pytest
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 
-from localqwen.settings import Settings
+from localqwen.settings import Settings, parse
 from tui.keymap import DEFAULTS, is_key, label, resolved, split
 
 
@@ -18,7 +18,10 @@ from tui.keymap import DEFAULTS, is_key, label, resolved, split
         ({"help": "f10,eenter"}, "there is no key eenter (did you mean enter?)"),
         ({"help": "escape"}, "Esc is the key of"),
         ({"view.find": "ctrl+u"}, "Ctrl+U edits the text in the composer"),
-        ({"help": "ctrl+p"}, "opens the palette"),
+        ({"help": "ctrl+p"}, "Ctrl+P is the key of palette already"),
+        ({"palette": "x"}, "X is typed where that key is heard"),
+        ({"help": "enter"}, "Enter is the key of"),
+        ({"dialog.take": "up"}, "is the key of dialog.previous already"),
         ({"composer.send": "ctrl+n"}, "Ctrl+N is the key of chat.new already"),
         ({"transcript.copy": "j"}, "J is the key of transcript.next_block already"),
         ({"list.pin": "r"}, "R is the key of list.rename already"),
@@ -75,6 +78,33 @@ def test_a_bad_line_leaves_the_setting_for_sending_as_it_is(name: str, keys: str
     assert (label(settings, "composer.send"), label(settings, "composer.newline")) == ("Alt+Enter", "Enter")
     [complaint] = resolved(settings)[1]
     assert complaint.startswith(f'[keys] "{name}" = "{keys}"')
+
+
+def test_signs_and_capital_letters_are_keys_as_they_are_typed() -> None:
+    lines = [
+        'help = "?"',
+        '"list.pin" = "P"',
+        '"transcript.next_message" = "}, Alt+N"',
+        'plan = "Ctrl++"',
+        'settings = "/"',
+    ]
+    settings, wrong = parse("\n".join(["[keys]", *lines]), "settings.toml")
+    assert wrong == []
+    assert resolved(settings) == (
+        {
+            "help": "question_mark",
+            "list.pin": "P,shift+p",
+            "transcript.next_message": "right_curly_bracket,alt+n",
+            "plan": "ctrl+plus",
+            "settings": "slash",
+        },
+        (),
+    )
+    assert [label(settings, name) for name in ("help", "list.pin", "transcript.next_message")] == ["?", "Shift+P", "}"]
+
+
+def test_what_only_shows_something_may_be_closed_with_a_letter() -> None:
+    assert resolved(Settings(keys=(("dialog.close", "x"),))) == ({"dialog.close": "x"}, ())
 
 
 def test_keys_are_named_as_the_terminal_will_report_them() -> None:

@@ -88,6 +88,7 @@ def test_what_is_said_of_a_model() -> None:
     here = ModelRow("m", size=GB, window=32768, longest=131072, path=Path("/m.gguf"), fit="gpu")
     assert (fit_words(here), window_words(here)) == ("fits on the GPU", "32k–128k")
     assert "Enter opens it" in advice(here)
+    assert advice(here, "F6").startswith("F6 opens it")
     away = ModelRow("qwen2-72b", fit="no", short=3 * GB)
     assert fit_words(away) == "3.0 GB too large"
     assert "`localqwen pull qwen2-72b`" in advice(away)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from localqwen.chats.attachment import Attachment
-from localqwen.chats.store import Store
+from localqwen.chats.store import ChatStoreError, Store
+from localqwen.chats.tree import Message
 from localqwen.events import Finished
 from tests.tui.stage import Stage, killed, staged
 
@@ -38,17 +41,17 @@ async def test_after_a_stop_something_else_can_be_asked_and_sends_nothing_else(s
     async with staged(store) as stage:
         await two_wait(stage)
         await stage.press("escape")
-        await stage.sees("■ stopped", "Enter sends · 2 queued until /send-queued", "waits for /send-queued")
+        await stage.sees("■ stopped", "Enter sends · 2 queued until /send-queue", "waits for /send-queue")
         await stage.begin("something else first", "Of course.")
         await stage.send("and this behind it")
-        await stage.sees("3 queued, 2 of them until /send-queued")
+        await stage.sees("3 queued, 2 of them until /send-queue")
         stage.client.events.put_nowait(Finished("stop"))
         await stage.until(lambda: len(stage.client.asked) == 3)
         assert stage.kept_texts[2:5] == ["something else first", "Of course.", "and this behind it"]
         stage.client.answer("This as well.")
         await stage.rests()
         assert len(stage.client.asked) == 3
-        await stage.sees("Enter sends · 2 queued until /send-queued")
+        await stage.sees("Enter sends · 2 queued until /send-queue")
         await stage.slash("send-queued")
         await stage.until(lambda: len(stage.client.asked) == 4)
         stage.client.answer("to the second")
@@ -69,7 +72,7 @@ async def test_an_edit_after_a_stop_sends_nothing_else(store: Store) -> None:
         await stage.rests()
         assert stage.kept_texts == ["in other words", "I see."]
         assert len(stage.client.asked) == 2
-        await stage.sees("Enter sends · 2 queued until /send-queued")
+        await stage.sees("Enter sends · 2 queued until /send-queue")
 
 
 async def test_what_waits_can_be_sent_behind_an_answer_that_is_on_its_way(store: Store) -> None:
@@ -80,7 +83,7 @@ async def test_what_waits_can_be_sent_behind_an_answer_that_is_on_its_way(store:
         await stage.begin("something else first", "Of course.")
         await stage.slash("send-queued")
         await stage.sees("Enter queues · 2 queued")
-        await stage.misses("until /send-queued")
+        await stage.misses("until /send-queue")
         stage.client.events.put_nowait(Finished("stop"))
         await stage.until(lambda: len(stage.client.asked) == 3)
         assert "second" in stage.kept_texts
@@ -129,3 +132,40 @@ async def test_what_waits_is_taken_back_with_its_files_and_before_what_is_typed(
         assert stage.store.queue(stage.chat.id) == []
         await stage.slash("unqueue")
         await stage.sees("Nothing waits to be sent.")
+
+
+async def test_what_begins_with_a_slash_comes_back_as_it_was_typed(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.begin("first", "an answer")
+        await stage.send("//new idea")
+        await stage.sees("/new idea", "1 queued")
+        await stage.press("escape")
+        await stage.sees("■ stopped")
+        await stage.slash("unqueue")
+        await stage.until(lambda: stage.composer.text == "//new idea")
+        await stage.until(lambda: stage.chat.draft == "//new idea")
+        await stage.press("enter")
+        await stage.until(lambda: len(stage.client.asked) == 2)
+        assert stage.kept_texts[-2] == "/new idea"
+
+
+async def test_an_earlier_message_is_no_command_after_a_restart(store: Store) -> None:
+    async with staged(store) as stage:
+        await stage.ask("//quit", "Quit what?")
+    async with staged(store) as stage:
+        await stage.press("up")
+        await stage.until(lambda: stage.composer.text == "//quit")
+        await stage.press("enter")
+        await stage.until(lambda: stage.client.asked)
+        assert stage.client.asked[0][-1]["content"] == "/quit"
+
+
+async def test_what_could_not_be_kept_comes_back_as_it_was_typed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> Message:
+        raise ChatStoreError("the disk is full")
+
+    monkeypatch.setattr(Store, "ask", full)
+    async with staged(store) as stage:
+        await stage.send("//new idea")
+        await stage.hears_of("disk is full")
+        await stage.until(lambda: stage.composer.text == "//new idea")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from localqwen.chats.tree import Message, Queued
 from localqwen.events import Loading
-from tui.attachments import Outgoing
+from tui.attachments import AttachmentError, Outgoing, read_attachment
 from tui.desk import Desk
-from tui.handlers import Handler
+from tui.handlers import Handler, asked
 from tui.sanitize import SafeText, safe_line
+from tui.widgets.composer import Composer
 
 NOTHING = SafeText("There is no message yet.")
 
@@ -30,6 +33,7 @@ class AnswerCommands:
             "message.edit": self.edit,
             "branch.previous": lambda _: self.switch(-1),
             "branch.next": lambda _: self.switch(1),
+            "message.attach": self.attach,
             "queue.send": self.send_queue,
             "queue.clear": self.clear_queue,
         }
@@ -125,6 +129,25 @@ class AnswerCommands:
             desk.show_path()
             desk.transcript.go_to(siblings[at].id)
 
+    async def attach(self, name: str) -> None:
+        """Put a text file beside the draft."""
+        desk = self._desk
+        conversation = desk.conversation
+        if not name:
+            name = await asked(
+                desk, "Attach", SafeText(""), "A text file, from the folder where localqwen was started."
+            )
+        if not name.strip():
+            return
+        try:
+            attachment = await asyncio.to_thread(read_attachment, name.strip(), Path.cwd())
+        except AttachmentError as error:
+            desk.voice.complain(error)
+            return
+        if conversation is desk.conversation:
+            desk.composer.attach(attachment)
+            desk.composer.focus()
+
     async def send_queue(self, _: str) -> None:
         """Send what waits since a stop or an end of the program, behind the answer that is on its way."""
         desk = self._desk
@@ -147,14 +170,14 @@ class AnswerCommands:
             desk.voice.say(SafeText("Nothing waits to be sent."))
             return
         queue = conversation.queue
-        both = _before(queue, desk.composer.draft)
+        both = _before(queue, desk.composer)
         # The draft first: a kill in between then doubles the text, and never loses it.
         if not await desk.voice.trying(conversation.save_draft(both.text, both.attachments)):
             return
         for one in queue:
             await desk.voice.trying(conversation.remove(one.id))
         if conversation is desk.conversation:
-            both = _before(queue, desk.composer.draft)  # somebody may have typed on
+            both = _before(queue, desk.composer)  # somebody may have typed on
             desk.composer.fill(both.text, both.attachments)
             desk.show_path()
             desk.list_chats()
@@ -183,7 +206,9 @@ async def _nothing() -> None:
     """The question is there already."""
 
 
-def _before(queue: Sequence[Queued], draft: Outgoing) -> Outgoing:
-    """What waits, and then a draft."""
-    text = "\n\n".join([*(one.text for one in queue), *([draft.text] if draft.text else [])])
+def _before(queue: Sequence[Queued], composer: Composer) -> Outgoing:
+    """What waits, and then what is being written."""
+    draft = composer.draft
+    waiting = composer.as_typed("\n\n".join(one.text for one in queue if one.text))
+    text = "\n\n".join(filter(None, [waiting, draft.text]))
     return Outgoing(text, (*(file for one in queue for file in one.attachments), *draft.attachments))

@@ -90,7 +90,12 @@ class ConversationCommands:
             except ChatStoreError as error:
                 desk.voice.complain(error)
                 return
-            title = await asked(desk, "Rename", safe_line(old), f"Enter takes it, {desk.key('dialog.cancel')} cancels")
+            title = await asked(
+                desk,
+                "Rename",
+                safe_line(old),
+                f"{desk.key('dialog.take')} takes it, {desk.key('dialog.cancel')} cancels",
+            )
         if not title.strip():
             return
         if chat_id == self._open_id():
@@ -120,7 +125,7 @@ class ConversationCommands:
             self._has_none("delete")
             return
         if desk.turns.find(desk.store, chat_id) is not None:
-            desk.voice.say(SafeText("It is being answered: stop that first (Esc)."))
+            desk.voice.say(safe_line(f"It is being answered: stop that first ({desk.key('answer.stop')})."))
             return
         if chat_id == self._open_id() and not await desk.voice.trying(desk.leave()):
             return
@@ -149,15 +154,21 @@ class ConversationCommands:
         await desk.open(chat_id)
         desk.list_chats()
 
-    async def settings(self, _: str) -> None:
-        """The system prompt and how to sample."""
+    async def settings(self, system: str) -> None:
+        """The system prompt, which may be given, and how to sample."""
         from tui.screens.chat_settings import ChatSettings, ChatSettingsScreen
 
         desk = self._desk
         conversation = desk.conversation
+        if system:
+            if await desk.voice.trying(conversation.set_system(system)):
+                desk.voice.say(SafeText("The system prompt is set; /system shows it."))
+                desk.count_tokens()
+                desk.list_chats()
+            return
         now = ChatSettings(conversation.system, conversation.params)
         draft, save = await desk.unfinished(conversation, None)
-        screen = ChatSettingsScreen(desk.store, now, desk.settings().sampling, draft, save)
+        screen = ChatSettingsScreen(desk.store, now, desk.params, desk.backend.sampling, draft, save)
         chosen = await desk.screen.app.push_screen_wait(screen)
         if chosen is None or await desk.voice.trying(conversation.set_system(chosen.system)):
             await desk.voice.trying(conversation.save_unfinished(None, None))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -18,8 +19,8 @@ from localqwen.chats.store import Store
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend
-from tui.commands import BY_ID, BY_NAME, COMMANDS
-from tui.completion import SlashItem
+from tui.commands import ALIASES, BY_ID, BY_NAME, COMMANDS, Command
+from tui.completion import Offers, SlashItem
 from tui.desk import Desk
 from tui.handlers import Handler
 from tui.handlers.answers import AnswerCommands
@@ -27,6 +28,7 @@ from tui.handlers.conversations import ConversationCommands
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
 from tui.left_behind import take_up_draft, tell_left, tell_waiting
+from tui.theme import theme_names
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
 from tui.widgets.sidebar import NARROW, Sidebar
@@ -38,6 +40,13 @@ from tui.widgets.transcript.view import Transcript
 TICK_SECONDS = 1.0
 SHUT_DOWN_SECONDS = 5
 MOST_HISTORY = 500
+# What may be meant by a command's argument.
+OFFERS: dict[str, Offers] = {
+    "message.attach": "files",
+    "chat.import": "files",
+    "chat.export": "folders",
+    "code.save": "folders",
+}
 
 
 class ChatScreen(Screen[None]):
@@ -76,6 +85,7 @@ class ChatScreen(Screen[None]):
             **self.reading.handlers,
             **MachineCommands(self.desk).handlers,
             "settings": lambda _: self.app.run_action("settings"),
+            "palette": lambda _: self.app.run_action("command_palette"),
             "quit": lambda _: self.app.run_action("quit"),
         }
 
@@ -89,16 +99,23 @@ class ChatScreen(Screen[None]):
                 yield FindBar(self.desk.key, id="find")
                 yield Composer(
                     self.desk.send,
-                    commands=[
-                        SlashItem(command.name, command.help, command.argument or None)
-                        for command in COMMANDS
-                        if command.in_palette
-                    ],
-                    history=lambda: asyncio.to_thread(self._store.sent_texts, MOST_HISTORY),
+                    commands=[self._slash_item(command) for command in COMMANDS if command.in_palette],
+                    history=self._earlier,
                     editor=lambda: self._settings().editor or None,
                     id="composer",
                 )
         yield StatusLine(id="status")
+
+    def _slash_item(self, command: Command) -> SlashItem:
+        offers = (
+            tuple(theme_names(self.app.available_themes)) if command.id == "view.theme" else OFFERS.get(command.id, ())
+        )
+        aliases = tuple(name for name, command_id in ALIASES.items() if command_id == command.id)
+        return SlashItem(command.name, command.help, command.argument or None, offers, aliases)
+
+    async def _earlier(self) -> list[str]:
+        composer = self.desk.composer
+        return list(map(composer.as_typed, await asyncio.to_thread(self._store.sent_texts, MOST_HISTORY)))
 
     def on_mount(self) -> None:
         """Begin with an empty conversation; a draft that was left behind comes soon."""
@@ -151,6 +168,27 @@ class ChatScreen(Screen[None]):
         else:
             await done
 
+    def action_read(self) -> None:
+        """From the composer to the conversation."""
+        self.desk.transcript.focus()
+
+    def action_write(self) -> None:
+        """From the conversation to the composer."""
+        self.desk.composer.focus()
+
+    def take_for_composer(self, event: events.Key | events.Paste) -> None:
+        """Focus the composer if somebody types or pastes where that means nothing: in the conversation, or nowhere."""
+        if self.app.screen is not self or self.focused not in {None, self.desk.transcript}:
+            return
+        # Who presses space there wants to read on.
+        if isinstance(event, events.Paste) or (
+            event.is_printable
+            and event.key != "space"
+            and not {"ctrl", "alt", "super"} & set(event.key.split("+"))
+            and event.key not in self.active_bindings
+        ):
+            self.set_focus(self.query_one(self.AUTO_FOCUS))  # at once; focus() would wait for its turn
+
     def action_page(self, direction: int) -> None:
         """The composer has no pages: it asks for the transcript's."""
         self.reading.page(direction)
@@ -195,7 +233,7 @@ class ChatScreen(Screen[None]):
 
     async def on_transcript_asked(self, event: Transcript.Asked) -> None:
         """A key of the transcript means a command."""
-        await self._do(event.command, "")
+        await self.command(event.command)
 
     async def on_transcript_switch(self, event: Transcript.Switch) -> None:
         """An arrow beside 2/3 was clicked."""

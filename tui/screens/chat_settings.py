@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Label, Select, Static, TextArea
 
 from localqwen.chats.preset_store import Preset
 from localqwen.chats.store import ChatStoreError, Store
+from localqwen.events import UNKNOWN_SAMPLING
 from localqwen.params import SamplingParams
 from localqwen.settings import check, sampling_options, typed
 from tui.sanitize import SafeText, safe_line
@@ -54,17 +55,20 @@ class ChatSettingsScreen(DraftedForm[ChatSettings]):
         store: Store,
         settings: ChatSettings,
         defaults: SamplingParams,
+        models: SamplingParams = UNKNOWN_SAMPLING,
         draft: str | None = None,
         save: Save | None = None,
     ) -> None:
-        """``defaults`` are the settings file's; they show where nothing is set.
+        """``defaults`` are those of the settings and the command line; they show where nothing is set.
 
-        ``draft`` and ``save`` are about the system prompt, see :class:`DraftedForm`.
+        Where they have nothing either, the ``models`` own numbers show, as far as they are known. ``draft`` and
+        ``save`` are about the system prompt, see :class:`DraftedForm`.
         """
         super().__init__(draft, save)
         self._store = store
         self._settings = settings
         self._defaults = defaults
+        self._models = models
         self._presets: list[Preset] = []
         self._filled: tuple[object, ...] | None = None
         self._asked: tuple[object, ...] | None = None
@@ -88,8 +92,8 @@ class ChatSettingsScreen(DraftedForm[ChatSettings]):
                         yield Label(safe_line(option.name.replace("_", " ")), classes="name")
                         default = getattr(self._defaults, option.name)
                         yield LineField(
-                            _shown(getattr(self._settings.params, option.name)),
-                            placeholder="the model's own" if default is None else _shown(default),
+                            shown(getattr(self._settings.params, option.name)),
+                            placeholder=models_own(self._models, option.name) if default is None else shown(default),
                             id=f"param-{option.name}",
                             compact=True,
                         )
@@ -133,7 +137,7 @@ class ChatSettingsScreen(DraftedForm[ChatSettings]):
             return
         self.query_one("#system", TextArea).load_text(preset.system)
         for option in sampling_options():
-            self.query_one(f"#param-{option.name}", Input).value = _shown(getattr(preset.params, option.name))
+            self.query_one(f"#param-{option.name}", Input).value = shown(getattr(preset.params, option.name))
         self.query_one("#preset-name", Input).value = safe_line(preset.name)
         self._filled = self.state()
 
@@ -202,5 +206,12 @@ class ChatSettingsScreen(DraftedForm[ChatSettings]):
         self.query_one("#preset", Select).set_options((Content(safe_line(one.name)), one.id) for one in self._presets)
 
 
-def _shown(value: object) -> SafeText:
+def models_own(models: SamplingParams, name: str) -> SafeText:
+    """What stands where nothing is set: the model's number, if it is known."""
+    value = getattr(models, name)
+    return SafeText("the model's own") if value is None else safe_line(f"{shown(value)}, the model's own")
+
+
+def shown(value: object) -> SafeText:
+    """A parameter as it is typed."""
     return safe_line("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))

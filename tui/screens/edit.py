@@ -13,7 +13,6 @@ from textual.widgets import Static
 
 from localqwen.errors import LocalqwenError
 from tui.sanitize import SafeText, safe_line, without_controls
-from tui.screens import DIALOG_KEYS
 from tui.screens.drafted import DraftedForm, Save
 from tui.widgets.fields import TextField
 
@@ -23,8 +22,8 @@ class EditScreen(DraftedForm[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         # Not Enter, which breaks lines here; Ctrl+Enter is unknown to many terminals.
-        Binding(DIALOG_KEYS["dialog.accept"], "accept", "Accept", id="dialog.accept", show=False, priority=True),
-        Binding(DIALOG_KEYS["dialog.editor"], "editor", "Your editor", id="dialog.editor", show=False, priority=True),
+        Binding("ctrl+s,ctrl+enter", "accept", "Accept", id="dialog.accept", show=False, priority=True),
+        Binding("ctrl+g", "editor", "Your editor", id="dialog.editor", show=False, priority=True),
     ]
 
     def __init__(

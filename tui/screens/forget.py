@@ -11,26 +11,33 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.sanitize import SafeText, safe_line
 from tui.screens.form import key_of
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What would be gone: a heading, a sentence, and what Enter does."""
+    """What would be gone: a heading, a sentence, and what the key does that takes the risk."""
 
-    title: str
-    sentence: str
-    enter: str
+    title: SafeText
+    sentence: SafeText
+    takes: SafeText
 
 
 LEAVES = Loss(
-    "This conversation is kept nowhere", "It is gone for good when you leave it; /export keeps it.", "Enter leaves it"
+    SafeText("This conversation is kept nowhere"),
+    SafeText("It is gone for good when you leave it; /export keeps it."),
+    SafeText("leaves it"),
 )
-QUITS = Loss("This conversation is kept nowhere", "It is gone for good when you quit; /export keeps it.", "Enter quits")
+QUITS = Loss(
+    SafeText("This conversation is kept nowhere"),
+    SafeText("It is gone for good when you quit; /export keeps it."),
+    SafeText("quits"),
+)
 QUITS_ALL = Loss(
-    "These conversations are kept nowhere",
-    "All of them are gone for good when you quit; /export keeps one.",
-    "Enter quits",
+    SafeText("These conversations are kept nowhere"),
+    SafeText("All of them are gone for good when you quit; /export keeps one."),
+    SafeText("quits"),
 )
 
 
@@ -38,7 +45,7 @@ class ForgetScreen(ModalScreen[bool]):
     """Dismissed with whether what is kept nowhere may go."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "dismiss(True)", "Leave it", show=False),
+        Binding("enter", "dismiss(True)", "Leave it", id="dialog.take", show=False),
         Binding("escape", "dismiss(False)", "Stay", id="dialog.cancel", show=False),
     ]
 
@@ -51,5 +58,6 @@ class ForgetScreen(ModalScreen[bool]):
         with Vertical(classes="dialog"):
             yield Static(self._loss.title, classes="dialog-title", markup=False)
             yield Static(self._loss.sentence, markup=False)
-            keys = f"{self._loss.enter}, {key_of(self, 'dialog.cancel')} stays"
+            take, stay = key_of(self, "dialog.take"), key_of(self, "dialog.cancel")
+            keys = safe_line(f"{take} {self._loss.takes}, {stay} stays")
             yield Static(keys, classes="dialog-hint", markup=False)

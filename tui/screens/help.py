@@ -1,8 +1,8 @@
-"""F1: every command with its key, from the one table of commands."""
+"""F1: every command and every key, from the table of commands and those of the places where keys are heard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import ClassVar
 
@@ -13,27 +13,23 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.commands import GROUPS, key_label
-from tui.keymap import DEFAULTS
+from tui.commands import GROUPS, Command, key_label
+from tui.keymap import OWN_KEYS
 from tui.sanitize import SafeText, safe_line
 
 # Cells for the border, the padding and the scroll bar around the list.
 FRAME = 10
 SMALLEST_COLUMN = 24
+COMMANDS_OF: Mapping[str, Sequence[Command]] = {str(title): commands for title, commands in GROUPS.items()}
 
-# What the composer and the transcript do with keys by themselves: a key's name in the settings, or the keys.
-WRITING: tuple[tuple[str, str], ...] = (
-    ("composer.send", "send the message, or queue it behind the answer"),
-    ("composer.newline", "break the line"),
-    ("↑ ↓ at the edge of the text", "messages that you sent before"),
-    ("/", "a command, by its name below"),
-    ("@", "attach a text file"),
-    ("composer.editor", "write in $EDITOR"),
-    ("Tab", "go to the conversation and back"),
-    ("r, p, Delete, u in the list", "rename, pin, delete, undo"),
-    ("j k, [ ], { } in the text", "mark a block, code, a message; c copies it"),
-    ("mouse, or Shift+arrows there", "select text; Ctrl+C copies it"),
-)
+# What is no key, by the place where it is typed or clicked.
+SIGNS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Writing": (
+        ("/", "a command, by its name; // is a slash that is sent"),
+        ("@", "attach a text file, by its path"),
+    ),
+    "In the conversation": (("mouse", "select text, two clicks a word, three a block; switch versions"),),
+}
 
 
 class HelpScreen(ModalScreen[None]):
@@ -41,7 +37,8 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Close", id="dialog.cancel", show=False),
-        Binding("f1,enter,q", "dismiss", "Close", show=False),
+        Binding("f1", "dismiss", "Close", id="help", show=False),
+        Binding("enter,q", "dismiss", "Close", id="dialog.close", show=False),
     ]
 
     def __init__(self, keymap: Mapping[str, str]) -> None:
@@ -60,21 +57,11 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(self._lines(self.size.width - FRAME)))
 
     def _lines(self, room: int) -> list[Content]:
-        nothing = SafeText("")
-        rows: list[tuple[SafeText, SafeText, SafeText]] = [(SafeText("Writing"), nothing, nothing)]
-        all_keys = {**DEFAULTS, **self._keymap}
-        for keys, what in WRITING:
-            rows.append((nothing, key_label(all_keys[keys]) if keys in all_keys else safe_line(keys), safe_line(what)))
-        for group, commands in GROUPS.items():
-            rows.append((safe_line(group), nothing, nothing))
-            for command in commands:
-                keys = key_label(self._keymap.get(command.id, command.keys))
-                name = safe_line(f"/{command.name} {command.argument}") if command.in_palette else nothing
-                rows.append((name, keys, safe_line(command.help)))
-        width = max(len(name) for name, _, _ in rows)
-        key_width = max(len(keys) for name, keys, _ in rows if name.startswith("/"))
+        shown = list(rows(self._keymap))
+        width = max(len(name) for name, _, _ in shown if name.startswith("/"))
+        key_width = max(len(keys) for name, keys, _ in shown if name.startswith("/"))
         lines = []
-        for name, keys, what in rows:
+        for name, keys, what in shown:
             if not keys and not what:
                 lines += [Content(), Content.styled(name, "bold")]
             elif not name:
@@ -83,6 +70,21 @@ class HelpScreen(ModalScreen[None]):
                 named = Content.assemble((name.ljust(width + 2), "$secondary"), (keys.ljust(key_width + 2), "$primary"))
                 lines.append(_line(named, what, room))
         return lines[1:]
+
+
+def rows(keymap: Mapping[str, str]) -> Iterator[tuple[SafeText, SafeText, SafeText]]:
+    """A command or nothing, its keys, and what they do; a name alone is a heading."""
+    nothing = SafeText("")
+    for title in dict.fromkeys((*GROUPS, *OWN_KEYS)):
+        yield safe_line(title), nothing, nothing
+        for one in OWN_KEYS.get(title, ()):
+            label = safe_line(one.label[:1].lower() + one.label[1:])
+            yield nothing, key_label(keymap.get(one.name, one.keys)), label
+        for sign, what in SIGNS.get(title, ()):
+            yield nothing, safe_line(sign), safe_line(what)
+        for command in COMMANDS_OF.get(title, ()):
+            name = safe_line(f"/{command.name} {command.argument}".strip()) if command.in_palette else nothing
+            yield name, key_label(keymap.get(command.id, command.keys)), safe_line(command.help)
 
 
 def _line(head: Content, what: SafeText, room: int) -> Content:

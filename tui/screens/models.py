@@ -18,6 +18,7 @@ from localqwen.errors import LocalqwenError
 from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, window_words
 from tui.model_source import ModelSource
 from tui.sanitize import safe, safe_line
+from tui.screens.form import key_of
 from tui.widgets.fields import LineField
 
 NAME_CELLS = 28
@@ -34,9 +35,9 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
         # The list is moved while the filter keeps the cursor.
-        Binding("up", "move(-1)", "Up", show=False, priority=True),
-        Binding("down", "move(1)", "Down", show=False, priority=True),
-        Binding("enter", "choose", "Open", show=False, priority=True),
+        Binding("up", "move(-1)", "Up", id="dialog.previous", show=False, priority=True),
+        Binding("down", "move(1)", "Down", id="dialog.next", show=False, priority=True),
+        Binding("enter", "choose", "Open", id="dialog.take", show=False, priority=True),
     ]
 
     DEFAULT_CSS = """
@@ -150,6 +151,9 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
                 options.replace_option_prompt_at_index(index, self._line(self._shown[index], pointed=index == at))
         self._pointed = at
 
+    def _advice(self, row: ModelRow) -> str:
+        return advice(row, key_of(self, "dialog.take"))
+
     def _advise(self, text: str) -> None:
         self.query_one("#models-advice", Static).update(safe_line(text))
 
@@ -163,7 +167,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         event.stop()
         self._point_at(event.option_list.highlighted)
         if (row := self._highlighted) is not None:
-            self._advise("This model is open." if row.name == self._current else advice(row))
+            self._advise("This model is open." if row.name == self._current else self._advice(row))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A click opens too."""
@@ -185,7 +189,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         elif row.can_be_opened:
             self.dismiss(row)
         else:
-            self._advise(advice(row))
+            self._advise(self._advice(row))
 
 
 def line(row: ModelRow, *, current: bool, pointed: bool = False) -> Content:

@@ -20,7 +20,8 @@ class PlanScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Close", id="dialog.cancel", show=False),
-        Binding("f2,enter,q", "dismiss", "Close", show=False),
+        Binding("f2", "dismiss", "Close", id="plan", show=False),
+        Binding("enter,q", "dismiss", "Close", id="dialog.close", show=False),
     ]
 
     def __init__(self, planned: Planned | None, *, remote: bool) -> None:

@@ -32,8 +32,8 @@ class SearchScreen(ModalScreen[Hit | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Close", id="dialog.cancel", show=False),
-        Binding("down", "highlight(1)", "Next", show=False),
-        Binding("up", "highlight(-1)", "Previous", show=False),
+        Binding("down", "highlight(1)", "Next", id="dialog.next", show=False),
+        Binding("up", "highlight(-1)", "Previous", id="dialog.previous", show=False),
     ]
 
     def __init__(self, store: Store, text: SafeText) -> None:
@@ -89,7 +89,7 @@ class SearchScreen(ModalScreen[Hit | None]):
 
     @property
     def _keys(self) -> SafeText:
-        return safe_line(f"Enter opens, {key_of(self, 'dialog.cancel')} closes")
+        return safe_line(f"{key_of(self, 'dialog.take')} opens, {key_of(self, 'dialog.cancel')} closes")
 
     def _look(self) -> None:
         self._is_looking, self._opens = True, False

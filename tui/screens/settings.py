@@ -15,8 +15,11 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 
 from localqwen.errors import LocalqwenError
+from localqwen.events import UNKNOWN_SAMPLING
+from localqwen.params import SamplingParams
 from localqwen.settings import Settings, Value, check, options, typed
 from tui.sanitize import SafeText, safe_line
+from tui.screens.chat_settings import models_own
 from tui.screens.form import Form
 from tui.theme import theme_names
 from tui.widgets.fields import LineField, TextField
@@ -98,16 +101,21 @@ class SettingsScreen(Form[Settings]):
     AUTO_FOCUS = "#setting-theme"
 
     def __init__(
-        self, settings: Settings, path: Path | None = None, keep: Callable[[Settings], Awaitable[None]] | None = None
+        self,
+        settings: Settings,
+        path: Path | None = None,
+        keep: Callable[[Settings], Awaitable[None]] | None = None,
+        models: SamplingParams = UNKNOWN_SAMPLING,
     ) -> None:
         """``settings`` are the present ones; ``keep`` writes others to ``path``, and without it they count until quit.
 
-        It raises :class:`LocalqwenError`.
+        It raises :class:`LocalqwenError`. ``models`` is the model's own sampling, as far as it is known.
         """
         super().__init__()
         self._settings = settings
         self._path = path
         self._keep = keep
+        self._models = models
         self._theme_before = ""
         self._shown_theme = ""
 
@@ -151,9 +159,8 @@ class SettingsScreen(Form[Settings]):
         if option.name in LONG_TEXTS:
             return TextField(value, id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-        return LineField(
-            safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True
-        )
+        placeholder = models_own(self._models, option.name) if option.default is None else ""
+        return LineField(safe_line(text), placeholder=placeholder, id=name, compact=True)
 
     def on_select_changed(self, event: Select.Changed) -> None:
         """Show a theme at once."""

@@ -88,6 +88,8 @@ class Completions(Widget):
         self._labels = 0
         self.index = 0
         """The row that would be accepted."""
+        self.was_moved = False
+        """Whether it was gone to, and not only is the first."""
 
     @property
     def is_open(self) -> bool:
@@ -98,7 +100,7 @@ class Completions(Widget):
         """Offer these, the first of them chosen; none closes the popup."""
         if not suggestions and not self._suggestions:
             return
-        self._suggestions, self.index, self._top = suggestions, 0, 0
+        self._suggestions, self.index, self._top, self.was_moved = suggestions, 0, 0, False
         self._labels = max((cell_len(row.label) for row in suggestions), default=0)
         rows = min(MOST_ROWS, len(suggestions))
         self.display = bool(suggestions)
@@ -109,6 +111,7 @@ class Completions(Widget):
     def move(self, step: int) -> None:
         """Choose another row, round and round."""
         if self._suggestions:
+            self.was_moved = True
             self.index = (self.index + step) % len(self._suggestions)
             self._top = min(max(self._top, self.index - MOST_ROWS + 1), self.index)
             self.refresh()
@@ -126,8 +129,9 @@ class Completions(Widget):
     @property
     def _width(self) -> int:
         remarks = max((cell_len(row.remark) for row in self._suggestions), default=0)
-        # A row that is wider than the composer would be broken into several.
-        room = self.container_size.width or self.app.size.width - 4
+        # A row that is wider than the composer would be broken into several. (`container_size` is its own, of before.)
+        room = self.parent.content_size.width if isinstance(self.parent, Widget) else 0
+        room = room or self.app.size.width - 4
         return min(WIDEST, room, self._labels + remarks + (5 if remarks else 2))
 
     def _row(self, number: int, row: Suggestion, width: int) -> Content:

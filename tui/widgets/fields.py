@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import Input, TextArea
 from textual.widgets.text_area import Edit, EditResult
 
@@ -13,8 +14,13 @@ from tui.sanitize import safe, safe_cells, without_controls
 _BLANKS = str.maketrans("\t\n", "  ")
 
 
-class LineField(Input):
-    """One line; of a paste, what can be shown on one."""
+class LineField(Input, inherit_bindings=False):
+    """One line; of a paste, what can be shown on one. The key that takes it has a name, so that it can be another."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(one for one in Input.BINDINGS if not isinstance(one, Binding) or one.action != "submit"),
+        Binding("enter", "submit", "Take", id="dialog.take", show=False),
+    ]
 
     def replace(self, text: str, start: int, end: int) -> None:
         """All that comes from keys, pastes and the clipboard goes through here."""

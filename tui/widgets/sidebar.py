@@ -20,7 +20,6 @@ from tui.sanitize import SafeText, safe_line
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
 TITLE = "Conversations"
-MORE = "… more (F4 finds them all)"
 MORE_ID = "more"
 
 
@@ -76,7 +75,7 @@ class Sidebar(Vertical):
             key.lower() if len(key) == 1 else key
             for key in (self._key(f"list.{name}") for name in ("rename", "pin", "delete", "undo"))
         )
-        hint = f"Enter opens, {rename} names, {pin} pins\n{delete} deletes, {undo} undoes"
+        hint = safe_line(f"Enter opens, {rename} names, {pin} pins\n{delete} deletes, {undo} undoes")
         self.query_one("#sidebar-title", Label).update(hint)
         if self.options.highlighted is None and self.options.option_count:
             self.options.highlighted = 0
@@ -120,7 +119,9 @@ class Sidebar(Vertical):
             options.clear_options()
             options.add_options([Option(Content(label), id=str(chat_id)) for chat_id, label in rows])
             if are_more:
-                options.add_option(Option(Content(MORE), id=MORE_ID))
+                options.add_option(
+                    Option(Content(safe_line(f"… more ({self._key('chat.search')} finds them all)")), id=MORE_ID)
+                )
         ids = [chat_id for chat_id, _ in rows]
         if marked in ids:
             options.highlighted = ids.index(marked)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.tui.commands.deeds import deed
 from tests.tui.commands.ways import Do
 from tests.tui.stage import Stage
 from tui.screens.edit import EditScreen
+from tui.screens.line import LineScreen
 
 
 @deed("answer.stop")
@@ -102,6 +105,21 @@ async def a_queue(stage: Stage) -> None:
     await stage.press("escape")
     await stage.sees("■ stopped", "Enter sends · 1 queued")
     assert [one.text for one in stage.store.queue(stage.chat.id)] == ["second"]
+
+
+@deed("message.attach")
+async def attach(stage: Stage, do: Do) -> None:
+    Path("notes.txt").write_text("the notes\n")  # noqa: ASYNC240 (a test may wait for a disk)
+    if not await do("notes.txt"):
+        await stage.opens(LineScreen)
+        await stage.sees("Attach")
+        await stage.fill("#line", "notes.txt")
+        await stage.press("enter")
+        await stage.is_back()
+    await stage.sees("notes.txt · 10 B · 1 line")
+    await stage.begin("What is in it?", "Notes.")
+    assert "the notes" in str(stage.client.asked[0][-1]["content"])
+    assert [file.name for file in stage.kept[0].attachments] == ["notes.txt"]
 
 
 @deed("queue.send")

@@ -136,7 +136,9 @@ async def undo(stage: Stage, do: Do) -> None:
 @deed("chat.settings")
 async def settings(stage: Stage, do: Do) -> None:
     await named(stage, "before")
-    await do()
+    if await do("Be long."):
+        await stage.until(lambda: stage.chat.system == "Be long.")
+        await stage.slash("system")
     await stage.opens(ChatSettingsScreen)
     await stage.fill("#system", "Be brief.")
     await stage.fill("#param-temperature", "0.25")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from textual.command import CommandPalette
+from textual.widgets import Static
+
 from localqwen.events import Loading, Planned
 from localqwen.settings import read
 from tests.tui.commands.deeds import deed
 from tests.tui.commands.ways import Do
 from tests.tui.plans import SMALL_PLAN
 from tests.tui.stage import Stage
+from tui.commands import COMMANDS, key_label
+from tui.keymap import DEFAULTS
 from tui.screens.help import HelpScreen
 from tui.screens.models import ModelsScreen
 from tui.screens.plan import PlanScreen
@@ -88,6 +93,17 @@ async def help_(stage: Stage, do: Do) -> None:
     await do()
     await stage.opens(HelpScreen)
     await stage.sees("Commands and keys", "send the message")
+    text = str(stage.app.screen.query_one("#help-text", Static).render())
+    assert all(f"/{command.name}" in text for command in COMMANDS if command.in_palette)
+    assert all(key_label(keys) in text for keys in DEFAULTS.values())
+    await stage.press("escape")
+    await stage.is_back()
+
+
+@deed("palette")
+async def palette(stage: Stage, do: Do) -> None:
+    await do()
+    await stage.opens(CommandPalette)
     await stage.press("escape")
     await stage.is_back()
 

@@ -227,6 +227,7 @@ async def find(at: Set) -> None:
 async def commands(at: Set) -> None:
     await at.stage.write("/co")
     await at.stage.sees("/continue", "copy the marked", "draft about")
+    await at.stage.until(lambda: "✎ /co" in at.stage.list_titles)  # a moment later the draft is listed
 
 
 @scene
@@ -239,7 +240,7 @@ async def files(at: Set) -> None:
     stage.app.post_message(events.Paste("a line that is pasted\n" * 1500))
     await stage.sees("pasted text 1 · 32.2 KiB")
     await stage.write("with @read")
-    await stage.sees("README.md", "draft about")
+    await stage.sees("README.md", "draft about 9,452 of")  # all of it is counted
 
 
 @scene

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.geometry import Size
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
+from tui.widgets.composer.steps import OutsideStep, Steps
 from tui.widgets.fields import shown_line
 
 TALLEST = 3
@@ -73,6 +75,8 @@ class Area(TextArea):
             highlight_cursor_line=False,
             placeholder=placeholder,
         )
+        first = self.history
+        self.history: Steps = Steps(first.max_checkpoints, first.checkpoint_timer, first.checkpoint_max_characters)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """All lines, up to a third of the screen for the whole composer."""
@@ -93,10 +97,12 @@ class Area(TextArea):
         """Whether Down has no row to go to."""
         return self.navigator.is_last_wrapped_line(self.cursor_location)
 
-    @property
-    def undo_depth(self) -> int:
-        """How many steps can be undone."""
-        return len(self.history.undo_stack)
+    def note_step(self, undo: Callable[[], None], redo: Callable[[], None], *, joined: bool) -> None:
+        """Something beside the text has changed, which undo and redo are to reach in its turn.
+
+        With ``joined`` it is undone together with the last edit of the text.
+        """
+        self.history.add(OutsideStep(undo, redo), joined=joined)
 
     def edit(self, edit: Edit) -> EditResult:
         """Edit, and tell the composer."""

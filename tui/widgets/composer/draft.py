@@ -1,32 +1,25 @@
-"""The attachments of a draft: adding, marking, taking away, and getting back. Pure."""
+"""The attachments of a draft: adding, marking, taking away. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from localqwen.chats.attachment import Attachment
 from tui.widgets.chips import Chip
 
 
-@dataclass(frozen=True, slots=True)
-class _Dropped:
-    chip: Chip
-    index: int
-    depth: int
-
-
 class Attached:
-    """Chips in their order. One that is dropped can be had back, in turn with the text's own undoing.
-
-    ``depth`` is how many steps of the text can be undone: a chip comes back when the steps made after its drop are
-    undone.
-    """
+    """Chips in their order."""
 
     def __init__(self, attachments: Sequence[Attachment] = ()) -> None:
         self.chips: tuple[Chip, ...] = tuple(Chip.of(attachment) for attachment in attachments)
         self.marked: int | None = None
-        self._dropped: list[_Dropped] = []
+        self._gone: set[str] = set()
+
+    @property
+    def settled(self) -> set[str]:
+        """Names that a person has decided about: those of chips, and of chips that they took away."""
+        return self._gone | {chip.attachment.name for chip in self.chips}
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -44,31 +37,26 @@ class Attached:
             self.chips = (*self.chips, chip)
         self.marked = None
 
-    def backspace(self, depth: int) -> bool:
+    def backspace(self) -> bool:
         """The first time mark the last chip, the second time drop it; ``False`` without a chip."""
         if not self.chips:
             return False
         if self.marked is None:
             self.marked = len(self.chips) - 1
         else:
-            self.drop(self.marked, depth)
+            self.drop(self.marked)
         return True
 
-    def drop(self, index: int, depth: int) -> None:
+    def drop(self, index: int) -> None:
         """Take a chip away."""
         if 0 <= index < len(self.chips):
-            self._dropped.append(_Dropped(self.chips[index], index, depth))
-            self.chips = (*self.chips[:index], *self.chips[index + 1 :])
+            self.put((*self.chips[:index], *self.chips[index + 1 :]))
         self.marked = None
 
-    def undo(self, depth: int) -> bool:
-        """Get the last chip back, unless the text has younger steps to undo."""
-        if not self._dropped or depth > self._dropped[-1].depth:
-            return False
-        back = self._dropped.pop()
-        self.chips = (*self.chips[: back.index], back.chip, *self.chips[back.index :])
-        self.marked = None
-        return True
+    def put(self, chips: tuple[Chip, ...]) -> None:
+        """Have others: so are steps undone and done again."""
+        self._gone |= self.settled
+        self.chips, self.marked = chips, None
 
     def count(self, tokens: Sequence[int | None]) -> None:
         """How many tokens each has, in their order; further ones are unknown."""

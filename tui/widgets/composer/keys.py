@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from textual.actions import SkipAction
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.dom import DOMNode
 from textual.widgets import TextArea
@@ -21,10 +21,12 @@ from tui.completion import Command, Literally, Mistake, meaning
 from tui.file_index import Files
 from tui.history import History
 from tui.sanitize import SafeText, safe_line, without_controls
-from tui.widgets.chips import Chips
+from tui.widgets.chips import Chip, Chips
 from tui.widgets.completions import Completions
 from tui.widgets.composer.area import Area
+from tui.widgets.composer.bindings import BINDINGS
 from tui.widgets.composer.draft import Attached
+from tui.widgets.composer.named import NamedFiles
 from tui.widgets.composer.suggester import PATIENCE_SECONDS, Suggester
 
 LONGEST_PASTE = 16 << 10
@@ -35,18 +37,7 @@ LONG_TO_CLEAN = 2 << 20
 class ComposerKeys(Vertical):
     """The parts of a composer and the actions on them; the area runs these in the order in which keys come."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "send", "Send", id="composer.send", show=False),
-        # Terminals without the Kitty protocol cannot tell Shift+Enter from Enter; Ctrl+J works in all of them.
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "New line", id="composer.newline", show=False),
-        Binding("tab", "complete", "Complete", id="composer.complete", show=False),
-        Binding("up", "up", "Earlier message, or the row above", id="composer.up", show=False),
-        Binding("down", "down", "Later message, or the row below", id="composer.down", show=False),
-        Binding("escape", "dismiss", "Close the popup", id="composer.dismiss", show=False),
-        Binding("backspace", "drop", "Take the last attachment away", id="composer.drop", show=False),
-        Binding("ctrl+z,super+z", "undo", "Undo", id="composer.undo", show=False),
-        Binding("ctrl+g", "editor", "Open your editor", id="composer.editor", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(
         self,
@@ -68,8 +59,11 @@ class ComposerKeys(Vertical):
         self._area = Area(self, id="composer-text", placeholder=placeholder)
         self._chips = Chips()
         self._popup = Completions()
+        base = folder or Path.cwd()
         start = partial(self.run_worker, group="completion", exit_on_error=False)
-        self._suggester = Suggester(self, self._area, self._popup, Files(folder or Path.cwd()), start)
+        self._suggester = Suggester(self, self._area, self._popup, Files(base), start)
+        start = partial(self.run_worker, group="named files", exit_on_error=False)
+        self._named = NamedFiles(self, self._area, base, start)
 
     # -- what the app is told; a composer says how -------------------------------------------------------------------
 
@@ -97,11 +91,17 @@ class ComposerKeys(Vertical):
         """Rows of the border and the chips."""
         return self.gutter.height + self._chips.rows(self.content_size.width)
 
+    @property
+    def settled(self) -> set[str]:
+        """Names of files that are attached, or were taken away."""
+        return self._attached.settled
+
     def typed(self) -> None:
         """Look at the word at the cursor."""
         if self._attached.marked is not None and self._area.selection.end != (0, 0):
             self._unmark()
         self._suggester.follow()
+        self._named.follow()
 
     def left(self) -> None:
         """Close the popup."""
@@ -111,11 +111,14 @@ class ComposerKeys(Vertical):
         """Tell the person what went wrong."""
         self.notify(sentence, severity="warning", timeout=8, markup=False)
 
-    def attach(self, attachment: Attachment) -> None:
-        """Add an attachment, in the place of one with the same name. Its text has no controls."""
+    def attach(self, attachment: Attachment, *, joined: bool = False) -> None:
+        """Add an attachment, in the place of one with the same name. Its text has no controls.
+
+        With ``joined`` it is undone together with the last edit of the text.
+        """
+        before = self._attached.chips
         self._attached.add(attachment)
-        self._show_chips()
-        self.changed()
+        self._chips_changed(before, joined=joined)
 
     async def take_paste(self, text: str) -> None:
         """Short text goes in at the cursor, long text becomes an attachment."""
@@ -149,15 +152,16 @@ class ComposerKeys(Vertical):
     def on_chips_dropped(self, event: Chips.Dropped) -> None:
         """A chip's cross was clicked."""
         event.stop()
-        self._attached.drop(event.index, self._area.undo_depth)
-        self._dropped()
+        before = self._attached.chips
+        self._attached.drop(event.index)
+        self._chips_changed(before)
         self.focus()
 
     # -- keys --------------------------------------------------------------------------------------------------------
 
     async def action_send(self) -> None:
         """Accept what the popup offers; else run a command, or offer the draft for sending."""
-        if self._suggester.is_open and await self._suggester.accept(run=True):
+        if self._suggester.is_open and await self._suggester.accept(run=True, only_sure=True):
             return
         typed = self._area.text
         match meaning(typed, self._suggester.commands):
@@ -168,7 +172,10 @@ class ComposerKeys(Vertical):
                 self.changed()  # a part of the command may have been kept as the draft
                 self.run_command(name, argument)
             case Literally(text):
-                outgoing = Outgoing(text, self._attached.attachments)
+                files = await self._named.before_sending(text)
+                if files is None:
+                    return
+                outgoing = Outgoing(text, (*self._attached.attachments, *files))
                 if not outgoing.is_empty:
                     self._send(outgoing)
                     self._attached = Attached()
@@ -179,8 +186,8 @@ class ComposerKeys(Vertical):
         self._area.type_in("\n")
 
     async def action_complete(self) -> None:
-        """Put what the popup offers into the text."""
-        if not await self._suggester.accept(run=False):
+        """Put what the popup offers into the text; else go to the conversation."""
+        if not await self._suggester.accept(run=False) and not await self.app.run_action("screen.read", self):
             raise SkipAction
 
     async def action_up(self) -> None:
@@ -213,18 +220,19 @@ class ComposerKeys(Vertical):
 
     def action_drop(self) -> None:
         """At the very start of the text mark the last attachment, and take it away the second time."""
-        area = self._area
+        area, before = self._area, self._attached.chips
         at_start = area.cursor_location == (0, 0) and area.selection.is_empty
-        if not at_start or not self._attached.backspace(area.undo_depth):
+        if not at_start or not self._attached.backspace():
             raise SkipAction
-        self._dropped()
+        self._chips_changed(before)
 
     def action_undo(self) -> None:
-        """Get an attachment back, unless the text was changed after it went."""
-        if not self._attached.undo(self._area.undo_depth):
-            raise SkipAction
-        self._show_chips()
-        self.changed()
+        """Take the last step back, of the text or of the attachments."""
+        self._area.undo()
+
+    def action_redo(self) -> None:
+        """Take the step again that was undone last."""
+        self._area.redo()
 
     async def action_editor(self) -> None:
         """Write on in the person's own editor."""
@@ -280,11 +288,18 @@ class ComposerKeys(Vertical):
         self._suggester.dismiss()
         return True
 
-    def _dropped(self) -> None:
-        # What is typed from here on is undone before the chip comes back.
-        self._area.history.checkpoint()
+    def _chips_changed(self, before: tuple[Chip, ...], *, joined: bool = False) -> None:
+        """Show the chips, and note the step from ``before`` to them."""
+        attached, after = self._attached, self._attached.chips
+
+        def put(chips: tuple[Chip, ...]) -> None:
+            attached.put(chips)
+            self._show_chips()
+
+        if after != before:
+            self._area.note_step(partial(put, before), partial(put, after), joined=joined)
+            self.changed()
         self._show_chips()
-        self.changed()
 
     def _unmark(self) -> None:
         self._attached.marked = None

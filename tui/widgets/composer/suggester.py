@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from localqwen.chats.attachment import Attachment
 from tui.attachments import AttachmentError, read_attachment
-from tui.completion import SlashItem, Word, commands_for, word_at
+from tui.completion import Match, SlashItem, Word, commands_for, is_sure, paths_for, word_at
 from tui.file_index import Files
 from tui.sanitize import SafeText, safe, safe_cells, safe_line
 from tui.widgets.completions import Completions, Suggestion
@@ -29,8 +29,8 @@ Choice: TypeAlias = SlashItem | str
 class Host(Protocol):
     """What the composer does with what is accepted."""
 
-    def attach(self, attachment: Attachment) -> None:
-        """Add a file."""
+    def attach(self, attachment: Attachment, *, joined: bool) -> None:
+        """Add a file; ``joined`` is undone together with the last edit of the text."""
         ...
 
     def run_command(self, name: str, argument: str) -> None:
@@ -82,6 +82,8 @@ class Suggester:
             self._word, self._row = word, row
             if word.kind == "command":
                 self._show_commands(word)
+            elif isinstance(word.offers, tuple):
+                self._show_strings(paths_for(word.query, word.offers))
             elif self._is_settled.is_set():
                 self._is_settled.clear()
                 self._start(self._look_for_files())
@@ -101,15 +103,22 @@ class Suggester:
         """Choose another row."""
         self._popup.move(step)
 
-    async def accept(self, *, run: bool) -> bool:
+    async def accept(self, *, run: bool, only_sure: bool = False) -> bool:
         """Put what is chosen in the word's place; with ``run`` a command without an argument is run at once.
 
-        ``False`` when nothing is offered.
+        With ``only_sure``, what was not chosen by moving to it has to be what was typed, or to have it in it.
+        ``False`` when nothing is offered, or nothing so sure.
         """
-        choice = await self._choice()
+        await self._settle()
         word, row = self._word, self._row
-        if choice is None or word is None:
+        if word is None or not self._choices:
             return False
+        choice = self._choices[self._popup.index]
+        if only_sure and not self._popup.was_moved:
+            names = choice.names if isinstance(choice, SlashItem) else (choice,)
+            # What is typed behind a command's name is a whole already.
+            if word.kind == "argument" or not any(is_sure(word.query, name) for name in names):
+                return False
         match choice:
             case SlashItem(name, _, None) if run:
                 self._put(word, row, "")
@@ -119,17 +128,20 @@ class Suggester:
             case SlashItem(name, _, argument):
                 self._put(word, row, f"/{name} " if argument else f"/{name}")
                 self.dismiss()
+            case str(argument) if word.kind == "argument":
+                self._put(word, row, argument)
+                if not argument.endswith("/"):
+                    self.dismiss()
             case str(path) if path.endswith("/"):
                 self._put(word, row, f'@"{path}' if " " in path else f"@{path}")
             case path:
                 await self._attach(word, row, path)
         return True
 
-    async def _choice(self) -> Choice | None:
+    async def _settle(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._is_settled.wait()
-        return self._choices[self._popup.index] if self._choices else None
 
     async def _attach(self, word: Word, row: int, path: str) -> None:
         self.dismiss()
@@ -144,8 +156,9 @@ class Suggester:
         else:
             # Another conversation's draft may have come meanwhile: the file is not for that.
             if self._area.document is document:
+                self._area.history.checkpoint()
                 self._put(word, row, "")
-                self._host.attach(attachment)
+                self._host.attach(attachment, joined=True)
 
     def _put(self, word: Word, row: int, text: str) -> None:
         line = self._area.document.get_line(row)
@@ -158,23 +171,29 @@ class Suggester:
         row, column = self._area.cursor_location
         if not self._area.selection.is_empty:
             return None, row
-        return word_at(self._area.document.get_line(row), column, row), row
+        return word_at(self._area.document.get_line(row), column, row, self.commands), row
 
     def _show_commands(self, word: Word) -> None:
         found = commands_for(word.query, self.commands)
         self._choices = [item for item, _ in found]
         self._popup.show([_command_row(item, match.positions) for item, match in found])
 
+    def _show_strings(self, found: Sequence[tuple[str, Match]]) -> None:
+        self._choices = [name for name, _ in found]
+        self._popup.show([Suggestion(safe_cells(name), match.positions) for name, match in found])
+
     async def _look_for_files(self) -> None:
         # Keys come faster than looks are done: only the last word is looked for then.
         done: Word | None = None
         try:
-            while (word := self._word) is not None and word.kind == "path" and word != done:
-                found = await asyncio.to_thread(self._files.find, word.query, MOST_SUGGESTIONS)
+            while (word := self._word) is not None and word.kind != "command" and word != done:
+                if isinstance(word.offers, tuple):
+                    break  # they were shown at once
+                look = self._files.find if word.offers == "files" else self._files.find_folders
+                found = await asyncio.to_thread(look, word.query, MOST_SUGGESTIONS)
                 done = word
                 if word == self._word:
-                    self._choices = [path for path, _ in found]
-                    self._popup.show([Suggestion(safe_cells(path), match.positions) for path, match in found])
+                    self._show_strings(found)
         finally:
             self._is_settled.set()
 

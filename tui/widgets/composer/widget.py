@@ -13,7 +13,7 @@ from textual.timer import Timer
 
 from localqwen.chats.attachment import Attachment
 from tui.attachments import Outgoing
-from tui.completion import SlashItem
+from tui.completion import SlashItem, as_typed
 from tui.sanitize import safe_line, without_controls
 from tui.widgets.composer.draft import Attached
 from tui.widgets.composer.keys import ComposerKeys
@@ -77,8 +77,8 @@ class Composer(ComposerKeys):
         """``send`` takes what is to be sent.
 
         It is a call and no message, because keys that come right behind Enter belong to the next text. ``history``
-        gives earlier messages, oldest first, when a person walks through them; ``folder`` is where ``@`` paths start
-        (default: the working directory); ``editor`` gives the settings' editor.
+        gives earlier texts as they were typed, oldest first, when a person walks through them; ``folder`` is where
+        ``@`` paths start (default: the working directory); ``editor`` gives the settings' editor.
         """
         super().__init__(send, history=history, folder=folder, editor=editor, placeholder=placeholder, id=id)
         self._debounce: Timer | None = None
@@ -103,6 +103,10 @@ class Composer(ComposerKeys):
     def text(self) -> str:
         """The text that is shown."""
         return self._area.text
+
+    def as_typed(self, sent: str) -> str:
+        """What a person has to type here to send such a text."""
+        return as_typed(sent, self.commands)
 
     @property
     def outgoing(self) -> Outgoing:

@@ -66,7 +66,7 @@ class QueuedEntry(PersonEntry):
 
     def __init__(self, text: str, files: Sequence[Named] = (), *, is_due: bool = True) -> None:
         super().__init__(text, files)
-        self._remark = SafeText("queued" if is_due else "waits for /send-queued")
+        self._remark = SafeText("queued" if is_due else "waits for /send-queue")
 
     @property
     def is_message(self) -> bool:

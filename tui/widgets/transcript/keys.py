@@ -25,5 +25,6 @@ NAVIGATION: tuple[tuple[str, str, str, str], ...] = (
     ("open_code", "o", "ask('code.open')", "Open the code block in the editor"),
     ("next_hit", "n", "find(1)", "Next hit"),
     ("previous_hit", "N,shift+n", "find(-1)", "Previous hit"),
+    ("write", "tab", "screen.write", "Go to the composer"),
     ("leave", "escape", "leave", "Let go"),
 )
