@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import llama_cpp
-
-from localqwen import __version__
 from localqwen.engine import probe, registry
+from localqwen.engine.as_plan import as_plan
 from localqwen.engine.calibration import calibrated
-from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
+from localqwen.engine.candidate import Bytes, Candidate, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with_draft
+from localqwen.engine.draft_places import draft_places, seconds_with_draft
 from localqwen.engine.explain import check_pins, explained, too_large
-from localqwen.engine.gguf_file import parts, read_shape
+from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import (
     CUDA_REST,
     PROMPT_GRAPH,
@@ -29,22 +25,18 @@ from localqwen.engine.inventory import (
     note_speed,
     take_inventory,
 )
-from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
 from localqwen.engine.placement import ALL_LAYERS, Placement
+from localqwen.engine.remembered import Remembered
 from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
 from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
-from localqwen.errors import InvalidModelError
-from localqwen.plan import Plan, Share
+from localqwen.plan import Plan
 
-PLANS, SHORT, AVOIDED, LOADS = "plans", "short", "avoided", "loads"
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
 MOST_REST = 256 << 20
-REMEMBERED_SECONDS = 24 * 3600.0
-SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or these bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +74,7 @@ class Planner:
         self._path = path
         self._options = options
         self._notebook = notebook
+        self._remembered = Remembered(notebook, path, options, options.draft)
         self._available = available
         self._inventory: Inventory | None = None
 
@@ -104,12 +97,11 @@ class Planner:
         Raises :class:`~localqwen.errors.OutOfMemoryError` when nothing does, with what is missing where, and what
         opening the file and asking the devices raises.
         """
-        inventory = self._corrected(self.inventory)
-        plan = self._known(inventory)
+        inventory = self._remembered.corrected(self.inventory)
+        plan = self._remembered.plan(inventory)
         if plan is None:
             plan = self._searched(inventory)
-            free = {device.name: device.free for device in (*inventory.devices, inventory.cpu)}
-            self._notebook.put(PLANS, self._key(inventory), {"plan": plan.as_json(), "free": free})
+            self._remembered.keep(inventory, plan)
         return self._carried_out(plan)
 
     def out_of_memory(self, plan: Plan, device: str) -> None:
@@ -117,14 +109,7 @@ class Planner:
 
         What the device said to have free is not believed any more, whatever the reason.
         """
-        share = next((share for share in plan.devices if share.device == device), None)
-        if share is None:
-            return
-        layer = max(1, (share.weights + share.kv) // max(1, share.count))
-        key = self._short_key(device)
-        more = max(0, share.free - share.used) + layer
-        self._notebook.remove(PLANS, self._key(self._corrected(self.inventory)))
-        self._notebook.put(SHORT, key, [self._short(device) + more, time.time()])
+        self._remembered.lacked(self.inventory, plan, device)
 
     def died(self, plan: Plan, device: str) -> None:
         """llama.cpp is about to end the process while it loads ``plan``, as it does when a driver has no memory left.
@@ -132,7 +117,7 @@ class Planner:
         The next time there is a layer less on ``device``, and no split of tensors if this was one.
         """
         if plan.split_mode == "tensor":
-            self._notebook.put(AVOIDED, self._identity(), "tensor")
+            self._remembered.avoid_tensors()
         self.out_of_memory(plan, device)
 
     def loaded(self, plan: Plan) -> dict[str, int]:
@@ -150,8 +135,7 @@ class Planner:
             # Beyond that it is another program's doing, or the draft model's.
             if handle.backend == "CUDA" and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
                 self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
-        record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
-        self._notebook.put(LOADS, self._identity(), record)
+        self._remembered.note_load(plan, taken)
         return taken
 
     def measured(self, plan: Plan, prefill: float, decode: float) -> None:
@@ -176,7 +160,7 @@ class Planner:
         shape = read_shape(self._path)
         check_pins(wishes, inventory.devices)
         best: tuple[float, Plan] | None = None
-        tensors = not self._notebook.get(AVOIDED, self._identity())
+        tensors = not self._remembered.avoids_tensors()
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
 
         def count(candidate: Candidate) -> Sequence[Bytes] | None:
@@ -188,7 +172,8 @@ class Planner:
             found = search.best(count)
             if found is None:
                 continue
-            plan = self._made(inventory, shape, found, place)
+            threads = self._options.threads or _threads(found.candidate.counts[0])
+            plan = as_plan(self._path.name, shape, inventory, found, place, threads)
             plan = explained(plan, shape, search, found)
             cost = seconds_with_draft(1 / plan.decode, inventory, draft, place.device)
             if best is None or cost < best[0]:
@@ -217,38 +202,6 @@ class Planner:
         nothing = Bytes(0, 0, 0)
         return [*(by_name.get(handle.name, nothing) for handle in inventory.handles), counted[-1]]
 
-    def _made(self, inventory: Inventory, shape: Shape, found: Found, place: DraftPlace) -> Plan:
-        candidate, key = found.candidate, found.candidate.key
-        shares = []
-
-        def share(device: Device, first: int, count: int, part: Bytes) -> Share:
-            has_output = first + count > shape.layers
-            draft = place.needed if device.name == place.device else 0
-            return _share(device, first, count - has_output, part, draft, output=has_output)
-
-        start = candidate.counts[0]
-        for device, count, part in zip(inventory.devices, candidate.counts[1:], found.bytes, strict=False):
-            if count or device.name == place.device:
-                shares.append(share(device, start, count, part))
-            start += count
-        on_cpu = candidate.counts[0]
-        shares.append(share(inventory.cpu, 0, on_cpu, found.bytes[-1]))
-        threads = self._options.threads or (physical_cores() if on_cpu else min(IDLE_THREADS, physical_cores()))
-        return Plan(
-            model=self._path.name,
-            layers=shape.layers,
-            context=key.context,
-            kv_type=key.kv_type,
-            ubatch=key.ubatch,
-            split_mode=key.split_mode,
-            threads=threads,
-            shares=tuple(shares),
-            prefill=1 / candidate.prefill,
-            decode=1 / candidate.decode,
-            exact=found.exact,
-            draft_device=place.device,
-        )
-
     def _carried_out(self, plan: Plan) -> Solution:
         handles = {handle.name: handle for handle in self.inventory.handles}
         counts = [share.count for share in plan.devices]
@@ -259,70 +212,7 @@ class Planner:
             draft = Placement(0, ())
         return Solution(plan, placement, draft)
 
-    def _corrected(self, inventory: Inventory) -> Inventory:
-        """Less the room that was found missing when this model was loaded before."""
-        devices = tuple(replace(device, rest=device.rest + self._short(device.name)) for device in inventory.devices)
-        return replace(inventory, devices=devices)
 
-    def _short(self, device: str) -> int:
-        """Bytes that a device was found to lack, of late: it may have been another program's doing."""
-        short, when = self._notebook.get(SHORT, self._short_key(device)) or (0, 0.0)
-        return int(short) if time.time() - when < REMEMBERED_SECONDS else 0
-
-    def _known(self, inventory: Inventory) -> Plan | None:
-        """An earlier plan for the same, if about as much memory is free as then."""
-        data = self._notebook.get(PLANS, self._key(inventory))
-        if data is None:
-            return None
-        try:
-            plan, then = Plan.from_json(data["plan"]), dict(data["free"])
-        except (TypeError, LookupError, ValueError):
-            return None
-        used = {share.device: share.used for share in plan.shares}
-        for device in (*inventory.devices, inventory.cpu):
-            before = then.get(device.name, -1)
-            if used.get(device.name, 0) > device.free or abs(device.free - before) > max(SAME[0] * before, SAME[1]):
-                return None
-        return plan
-
-    def _identity(self) -> str:
-        return _identity(self._path)
-
-    def _key(self, inventory: Inventory) -> str:
-        """Of a plan: file, build, wishes and devices."""
-        devices = [
-            [device.name, device.description, device.rest, round(device.speed.read), round(device.speed.compute)]
-            for device in (*inventory.devices, inventory.cpu)
-        ]
-        draft = _identity(self._options.draft) if self._options.draft is not None else None
-        options = repr(self._options)
-        return json.dumps([self._identity(), draft, __version__, llama_cpp.__version__, options, devices])
-
-    def _short_key(self, device: str) -> str:
-        return f"{self._identity()} | {device}"
-
-
-def _identity(path: Path) -> str:
-    """Tells files apart. Raises :class:`InvalidModelError` for one that is not whole."""
-    try:
-        stats = [part.stat() for part in parts(path)]
-    except OSError as error:
-        raise InvalidModelError(f"{error.filename} cannot be read: {error.strerror}.") from error
-    return json.dumps([str(path), [[stat.st_size, stat.st_mtime_ns] for stat in stats]])
-
-
-def _share(device: Device, first: int, layers: int, part: Bytes, draft: int, *, output: bool) -> Share:
-    return Share(
-        device=device.name,
-        description=device.description,
-        kind=device.kind,
-        first=first,
-        layers=layers,
-        output=output,
-        weights=part.weights,
-        kv=part.kv,
-        compute=part.compute,
-        rest=device.rest,
-        draft=draft,
-        free=device.free,
-    )
+def _threads(on_cpu: int) -> int:
+    """CPU threads for so many layers there."""
+    return physical_cores() if on_cpu else min(IDLE_THREADS, physical_cores())

@@ -15,7 +15,8 @@ from localqwen.engine.candidate import Wishes
 from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import Limit
 from localqwen.engine.notebook import Notebook
-from localqwen.engine.planner import AVOIDED, SHORT, Planner, PlanOptions
+from localqwen.engine.planner import Planner, PlanOptions
+from localqwen.engine.remembered import AVOIDED, SHORT
 from localqwen.errors import InvalidModelError, InvalidRequestError, OutOfMemoryError
 from localqwen.plan import Plan
 from localqwen.plan_picture import picture
