@@ -70,7 +70,7 @@ def _layers(share: Share, plan: Plan) -> str:
         parts.append("output")
     if plan.split_mode == "tensor" and share.kind != "cpu":
         return f"a part of each of the {plan.layers} layers"
-    return ", ".join(parts)
+    return ", ".join(parts) or "the draft model"
 
 
 def _gib(size: int) -> str:

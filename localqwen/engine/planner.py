@@ -74,7 +74,7 @@ class Planner:
         self._path = path
         self._options = options
         self._notebook = notebook
-        self._remembered = Remembered(notebook, path, options, options.draft)
+        self._remembered = Remembered(notebook, path, options, options.threads, options.draft)
         self._available = available
         self._inventory: Inventory | None = None
 
@@ -117,7 +117,7 @@ class Planner:
         The next time there is a layer less on ``device``, and no split of tensors if this was one.
         """
         if plan.split_mode == "tensor":
-            self._remembered.avoid_tensors()
+            self._remembered.avoid_tensors(self.inventory)
         self.out_of_memory(plan, device)
 
     def loaded(self, plan: Plan) -> dict[str, int]:
@@ -160,7 +160,7 @@ class Planner:
         shape = read_shape(self._path)
         check_pins(wishes, inventory.devices)
         best: tuple[float, Plan] | None = None
-        tensors = not self._remembered.avoids_tensors()
+        tensors = not self._remembered.avoids_tensors(inventory)
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
 
         def count(candidate: Candidate) -> Sequence[Bytes] | None:

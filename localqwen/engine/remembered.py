@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import llama_cpp
 
 from localqwen import __version__
+from localqwen.engine.devices import physical_cores
 from localqwen.engine.gguf_file import parts
-from localqwen.engine.inventory import Inventory
+from localqwen.engine.inventory import Inventory, identity
+from localqwen.engine.machine import Device, Speed
 from localqwen.engine.notebook import Notebook
 from localqwen.errors import InvalidModelError
-from localqwen.plan import Plan
+from localqwen.plan import LastLoad, Plan
 
-PLANS, SHORT, AVOIDED, LOADS = "plans", "short", "avoided", "loads"
+PLANS, SHORT, AVOIDED, LOADS, SHOWN = "plans", "short", "avoided", "loads", "shown"
 REMEMBERED_SECONDS = 24 * 3600.0
 SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or these bytes
 
@@ -24,32 +27,42 @@ SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or the
 class Remembered:
     """A notebook's pages about the file ``path`` under ``options``, which may be anything with a ``repr``."""
 
-    def __init__(self, notebook: Notebook, path: Path, options: object, draft: Path | None = None) -> None:
+    def __init__(
+        self, notebook: Notebook, path: Path, options: object, threads: int | None = None, draft: Path | None = None
+    ) -> None:
+        """``threads`` are those of the CPU, and ``draft`` a second file that plans make room for."""
         self._notebook = notebook
         self._path = path
         self._options = options
+        self._threads = threads or physical_cores()
         self._draft = draft
 
     def corrected(self, inventory: Inventory) -> Inventory:
-        """Less the room that was found missing when this model was loaded before."""
-        devices = tuple(replace(device, rest=device.rest + self._short(device.name)) for device in inventory.devices)
-        return replace(inventory, devices=devices)
+        """Less the room that was found missing when this file was loaded before, as fast as it was found to be."""
+        devices = tuple(
+            replace(
+                device,
+                rest=device.rest + self._short(self._device(inventory, device.name)),
+                speed=self._speed(inventory, device),
+            )
+            for device in inventory.devices
+        )
+        cpu = replace(inventory.cpu, speed=self._speed(inventory, inventory.cpu))
+        return replace(inventory, devices=devices, cpu=cpu)
 
     def plan(self, inventory: Inventory) -> Plan | None:
-        """An earlier plan for the same, if about as much memory is free as then."""
+        """An earlier plan for the same, if no other can be much better now."""
         data = self._notebook.get(PLANS, self._key(inventory))
         if data is None:
             return None
         try:
-            plan, then = Plan.from_json(data["plan"]), dict(data["free"])
+            plan, before = Plan.from_json(data["plan"]), dict(data["free"])
         except (TypeError, LookupError, ValueError):
             return None
-        used = {share.device: share.used for share in plan.shares}
-        for device in (*inventory.devices, inventory.cpu):
-            before = then.get(device.name, -1)
-            if used.get(device.name, 0) > device.free or abs(device.free - before) > max(SAME[0] * before, SAME[1]):
-                return None
-        return plan
+        if not still_best(plan, before, inventory.devices, inventory.cpu):
+            return None
+        now = {device.name: device.free for device in (*inventory.devices, inventory.cpu)}
+        return replace(plan, shares=tuple(replace(share, free=now[share.device]) for share in plan.shares))
 
     def keep(self, inventory: Inventory, plan: Plan) -> None:
         """Take this plan the next time."""
@@ -65,35 +78,61 @@ class Remembered:
         if share is None:
             return
         layer = max(1, (share.weights + share.kv) // max(1, share.count))
+        key = self._device(inventory, device)
         more = max(0, share.free - share.used) + layer
         self._notebook.remove(PLANS, self._key(self.corrected(inventory)))
-        self._notebook.put(SHORT, self._short_key(device), [self._short(device) + more, time.time()])
+        self._notebook.put(SHORT, key, [self._short(key) + more, time.time()])
 
-    def avoid_tensors(self) -> None:
-        """A split of tensors ended the process: none from now on."""
-        self._notebook.put(AVOIDED, self._identity(), "tensor")
+    def avoid_tensors(self, inventory: Inventory) -> None:
+        """A split of tensors over these devices ended the process: none from now on, for a day."""
+        self._notebook.put(AVOIDED, self._devices(inventory), time.time())
 
-    def avoids_tensors(self) -> bool:
-        """Whether :meth:`avoid_tensors` was said."""
-        return bool(self._notebook.get(AVOIDED, self._identity()))
+    def avoids_tensors(self, inventory: Inventory) -> bool:
+        """Whether :meth:`avoid_tensors` was said of late, of the same devices and the same build."""
+        return _is_recent(self._notebook.get(AVOIDED, self._devices(inventory)))
 
-    def note_load(self, plan: Plan, taken: dict[str, int]) -> None:
-        """Note the bytes that ``plan`` really took."""
-        record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
-        self._notebook.put(LOADS, self._identity(), record)
+    def note_speeds(self, inventory: Inventory, speeds: Mapping[str, Speed]) -> None:
+        """Note how fast this file has shown devices to be, by name; it says nothing about other files."""
+        for name, speed in speeds.items():
+            self._notebook.put(SHOWN, self._device(inventory, name), list(asdict(speed).values()))
 
-    def _short(self, device: str) -> int:
+    def note_load(self, plan: Plan, taken: Mapping[str, int]) -> None:
+        """Note the bytes that ``plan`` really took on each device."""
+        rows = tuple((share.device, share.used, taken[share.device]) for share in plan.devices)
+        load = LastLoad(time.time(), plan.context, plan.kv_type, plan.ubatch, rows)
+        self._notebook.put(LOADS, self._identity(), load.as_json())
+
+    def last_load(self) -> LastLoad | None:
+        """What loading this file took the last time, whatever the options."""
+        try:
+            return LastLoad.from_json(self._notebook.get(LOADS, self._identity()))
+        except (TypeError, LookupError, ValueError):
+            return None
+
+    def _short(self, key: str) -> int:
         """Bytes that a device was found to lack, of late: it may have been another program's doing."""
-        short, when = self._notebook.get(SHORT, self._short_key(device)) or (0, 0.0)
-        return int(short) if time.time() - when < REMEMBERED_SECONDS else 0
+        short, when = self._notebook.get(SHORT, key) or (0, 0.0)
+        return int(short) if _is_recent(when) else 0
 
-    def _short_key(self, device: str) -> str:
-        return f"{self._identity()} | {device}"
+    def _speed(self, inventory: Inventory, device: Device) -> Speed:
+        shown = self._notebook.get(SHOWN, self._device(inventory, device.name))
+        return Speed(*shown) if isinstance(shown, list) and len(shown) == 4 else device.speed
+
+    def _device(self, inventory: Inventory, name: str) -> str:
+        """Tells this file on one device from all others."""
+        handle = next((handle for handle in inventory.handles if handle.name == name), None)
+        cpu = f"{inventory.cpu.description} | {llama_cpp.__version__} | {self._threads}"
+        return f"{self._identity()} | {identity(handle) if handle is not None else f'{name} | {cpu}'}"
+
+    def _devices(self, inventory: Inventory) -> str:
+        """Tells this file on all these devices from others."""
+        devices = [identity(handle) for handle in inventory.handles]
+        return json.dumps([self._identity(), __version__, llama_cpp.__version__, devices])
 
     def _key(self, inventory: Inventory) -> str:
         """Of a plan: file, build, wishes and devices."""
         devices = [
-            [device.name, device.description, device.rest, round(device.speed.read), round(device.speed.compute)]
+            [device.name, device.description, device.rest, *(f"{speed:.6g}" for speed in asdict(device.speed).values())]
             for device in (*inventory.devices, inventory.cpu)
         ]
         draft = file_identity(self._draft) if self._draft is not None else None
@@ -102,6 +141,33 @@ class Remembered:
 
     def _identity(self) -> str:
         return file_identity(self._path)
+
+
+def still_best(plan: Plan, before: Mapping[str, int], devices: Sequence[Device], cpu: Device) -> bool:
+    """Whether a plan that was made when so many bytes were free fits now, and nothing else can be much better. Pure.
+
+    With less memory nothing better can appear, but what the plan says of its reasons becomes untrue in time.
+    """
+    full = plan.gpu_layers > plan.layers
+    # Where all is on the cards as well as can be, a layer's room more is of no use.
+    content = full and plan.kv_type == "f16"
+    layers = [(share.weights + share.kv) // share.count for share in plan.shares if share.count]
+    used = {share.device: share.used for share in plan.shares}
+    for device in (*devices, cpu):
+        then = before.get(device.name, -1)
+        if then < 0 or used.get(device.name, 0) > device.free:
+            return False
+        if device is cpu and full:
+            continue
+        drift = max(SAME[0] * then, SAME[1])
+        most = drift if content or device is cpu else min(drift, *layers)
+        if device.free - then > most or then - device.free > drift:
+            return False
+    return True
+
+
+def _is_recent(when: object) -> bool:
+    return isinstance(when, float) and time.time() - when < REMEMBERED_SECONDS
 
 
 def file_identity(path: Path) -> str:
