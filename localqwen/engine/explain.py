@@ -8,7 +8,7 @@ from dataclasses import replace
 from localqwen.engine.candidate import Bytes, Count, Found, Wishes
 from localqwen.engine.machine import Device
 from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search, can_share_tensors
-from localqwen.engine.shape import Shape
+from localqwen.engine.shape import KV_BLOCK, Shape
 from localqwen.errors import InvalidRequestError, OutOfMemoryError
 from localqwen.plan import Plan
 from localqwen.plan_picture import mib
@@ -65,6 +65,21 @@ def _help(plan: Plan, shape: Shape, search: Search, found: Found) -> Iterator[st
     missing = sum([*shape.layer_bytes, shape.output_bytes][: total - plan.gpu_layers])
     missing += (total - plan.gpu_layers) * shape.kv_bytes(key.context, key.kv_type)
     yield f"Another {missing / 2**30:.1f} GiB of GPU memory would hold the other layers."
+
+
+def possible_kv(wishes: Wishes, head_width: int) -> Wishes:
+    """The wishes, without KV types that llama.cpp has none of for heads of this width: asking it ends the process.
+
+    Raises :class:`InvalidRequestError` where one was asked for.
+    """
+    if head_width % KV_BLOCK == 0:
+        return wishes
+    if wishes.kv_type not in {None, "f16"}:
+        raise InvalidRequestError(
+            f"--kv-type {wishes.kv_type} needs heads of a multiple of {KV_BLOCK} values, and this model's have "
+            f"{head_width}: leave it out."
+        )
+    return replace(wishes, kv_type="f16")
 
 
 def check_pins(wishes: Wishes, devices: Sequence[Device]) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import llama_cpp.llama_cpp as llama
 
@@ -82,6 +83,15 @@ def recent_errors() -> list[str]:
     return [line.partition(": ")[2] or line for line in _recent.errors()]
 
 
+# In its words, and CUDA's.
+_NO_MEMORY = re.compile(r"out of memory|alloc|cudaGraphInstantiate", re.IGNORECASE)
+
+
+def is_about_memory(text: str) -> bool:
+    """Whether llama.cpp says with this that there was too little memory."""
+    return bool(_NO_MEMORY.search(text))
+
+
 _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
@@ -93,8 +103,9 @@ def _abort_callback(message: bytes) -> None:
         reason += f" ({cause})"
     sentence = f"llama.cpp stopped on an internal check, {reason}."
     os.write(2, f"localqwen: {sentence}\n".encode())
-    for listener in _at_abort:
-        listener(sentence)
+    for listener in reversed(_at_abort):  # those who wait for an answer came last, and need it first
+        with suppress(Exception):
+            listener(sentence)
     if _at_abort:
         time.sleep(LAST_WORDS_SECONDS)  # other threads pass it on to whoever waits for an answer
 

@@ -13,7 +13,7 @@ from localqwen.engine.candidate import Bytes, Candidate, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft_places import draft_places, seconds_with_draft
-from localqwen.engine.explain import check_pins, explained, too_large
+from localqwen.engine.explain import check_pins, explained, possible_kv, too_large
 from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import (
     CUDA_REST,
@@ -155,6 +155,7 @@ class Planner:
         wishes = self._options.wishes
         with Model.open(self._path) as facts:
             native = facts.window.native
+            wishes = possible_kv(wishes, facts.head_width)
             scaling = rope_for(wishes.context or 1, facts.window, self._options.yarn)  # refuses what cannot be
             longest = facts.window.longest if self._options.yarn == "auto" else capacity(scaling, facts.window)
         shape = read_shape(self._path)

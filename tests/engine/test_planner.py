@@ -175,3 +175,11 @@ def test_the_picture_shows_every_device(hollow: dict[str, Path]) -> None:
 def test_a_size_that_no_release_has(tmp_path: Path) -> None:
     path = write_hollow(tmp_path / "odd.gguf", Size(3, 256, 320, 4, 4, 1000))
     assert planned(path).exact
+
+
+def test_heads_that_no_quantized_cache_can_hold(tmp_path: Path) -> None:
+    path = write_hollow(tmp_path / "odd.gguf", Size(3, 320, 640, 20, 4, 1000))
+    with pytest.raises(InvalidRequestError, match=r"--kv-type q8_0 needs heads of a multiple of 32 .* have 16"):
+        planned(path, kv_type="q8_0")
+    with pytest.raises(OutOfMemoryError):  # and not the end of the process, which asking llama.cpp for q8_0 would be
+        planned(path, ram=0.2)
