@@ -8,13 +8,14 @@ from pathlib import Path
 
 from localqwen.engine import probe, registry
 from localqwen.engine.as_plan import as_plan
+from localqwen.engine.asked import Asked
 from localqwen.engine.calibration import calibrated
-from localqwen.engine.candidate import Bytes, Candidate, Wishes
+from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft_places import draft_places, seconds_with_draft
-from localqwen.engine.explain import check_pins, explained, possible_kv, too_large
-from localqwen.engine.gguf_file import read_shape
+from localqwen.engine.explain import Explainer
+from localqwen.engine.gguf_file import parts, read_shape
 from localqwen.engine.inventory import (
     CUDA_REST,
     PROMPT_GRAPH,
@@ -27,16 +28,21 @@ from localqwen.engine.inventory import (
 )
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
+from localqwen.engine.padding import Matrix, padded_shape
+from localqwen.engine.pins import check_pins, possible_kv
 from localqwen.engine.placement import ALL_LAYERS, Placement
 from localqwen.engine.remembered import Remembered
 from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
 from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
+from localqwen.engine.too_large import Way, too_large
+from localqwen.inspection import inspect_gguf
 from localqwen.plan import Plan
 
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
 MOST_REST = 256 << 20
+EXPLAINING, REFUSING = 6, 24  # questions to llama.cpp, beyond those of the search, that sentences are worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +165,11 @@ class Planner:
             scaling = rope_for(wishes.context or 1, facts.window, self._options.yarn)  # refuses what cannot be
             longest = facts.window.longest if self._options.yarn == "auto" else capacity(scaling, facts.window)
         shape = read_shape(self._path)
-        check_pins(wishes, inventory.devices)
-        best: tuple[float, Plan] | None = None
+        check_pins(wishes, inventory.devices, shape.layers)
+        best: tuple[float, Plan, Search, Found] | None = None
         tensors = not self._remembered.avoids_tensors(inventory)
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
-
-        def count(candidate: Candidate) -> Sequence[Bytes] | None:
-            return self._count(inventory, shape, candidate)
-
+        count = Asked(lambda candidate: self._count(inventory, shape, candidate))
         draft = read_shape(self._options.draft) if self._options.draft is not None else None
         for place in draft_places(inventory, draft, context):
             search = Search(shape, place.left.devices, place.left.cpu, wishes, native, longest, tensors)
@@ -175,13 +178,34 @@ class Planner:
                 continue
             threads = self._options.threads or _threads(found.candidate.counts[0])
             plan = as_plan(self._path.name, shape, inventory, found, place, threads)
-            plan = explained(plan, shape, search, found)
             cost = seconds_with_draft(1 / plan.decode, inventory, draft, place.device)
             if best is None or cost < best[0]:
-                best = cost, plan
+                best = cost, plan, search, found
         if best is None:
-            raise too_large(self._path.name, search, count)
-        return best[1]
+            raise too_large(self._path.name, search, count.at_most(REFUSING), self._ways(inventory, search))
+        _, plan, search, found = best
+        ways = self._ways(inventory, search)[:1] if self._options.limits is not None else []
+        padded = padded_shape(shape, self._matrices()) if plan.gpu_layers <= plan.layers and search.devices else None
+        return Explainer(plan, search, found, count.at_most(EXPLAINING), ways, padded).explained()
+
+    def _ways(self, inventory: Inventory, search: Search) -> list[Way]:
+        """The same search without ``--devices``, and without ``--draft``."""
+        ways = []
+        if self._options.limits is not None:
+            whole = take_inventory(self._notebook, None, self._available, self._options.threads)
+            whole = self._remembered.corrected(whole)
+            roomy = replace(search, devices=whole.devices, cpu=whole.cpu)
+            count = Asked(lambda candidate: self._count(whole, search.shape, candidate)).at_most(EXPLAINING)
+            ways.append(Way("no --devices", roomy, count))
+        if self._options.draft is not None:
+            alone = replace(search, devices=inventory.devices, cpu=inventory.cpu)
+            count = Asked(lambda candidate: self._count(inventory, search.shape, candidate)).at_most(EXPLAINING)
+            ways.append(Way("no --draft", alone, count))
+        return ways
+
+    def _matrices(self) -> list[Matrix]:
+        facts = [inspect_gguf(part) for part in parts(self._path)]
+        return [Matrix(one.name, one.type, one.nbytes or 0) for fact in facts for one in fact.tensors]
 
     def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:
         key = candidate.key
