@@ -2,13 +2,12 @@
 
     PYTHONPATH=. python -m benchmarks.planner make FILE.gguf [--unpadded] [--layers N]
     PYTHONPATH=. python -m benchmarks.planner plans FILE.gguf [--free GIB ...] [--ctx N ...]
-    PYTHONPATH=. python -m benchmarks.planner sweep FILE.gguf [--free GIB] [--ctx N] [--reach 3]
-    PYTHONPATH=. python -m benchmarks.planner duel FILE.gguf --gpu-layers N [--free GIB] [--rounds 3]
+    PYTHONPATH=. python -m benchmarks.planner sweep FILE.gguf [--free GIB] [--ctx N] [--reach 3] [--rounds 3]
 
 `plans` plans, loads and measures with so much memory left free on every card (0: all of it; the rest is held by another
-process, which needs PyTorch). `sweep` loads the planned and every neighbouring layout, and compares decode. `duel`
-loads the planned and a pinned one in turns, for where layers lie in RAM, the same layout varies by 5 % from load to
-load. Each load is a process of its own, so that nothing of another one is left on the cards.
+process, which needs PyTorch). `sweep` loads the planned and every neighbouring layout and the one of llama.cpp's own
+fit, and compares decode; with several rounds in turns, for where layers lie in RAM, the same layout varies by 5 % from
+load to load. Each load is a process of its own, so that nothing of another one is left on the cards.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ from benchmarks.machine import description
 from tests.fixtures.hollow import PADDED_72B, QWEN2_72B
 
 MIB, GIB = 1 << 20, 1 << 30
+UBATCHES = (128, 256, 512, 1024, 2048)
+FIT = "llama.cpp's fit"
 PROMPT, TOKENS, FEW_TOKENS, REPEAT = 1024, 64, 16, 3
 HOG = """
 import sys, time, torch
@@ -70,8 +71,18 @@ def child(arguments: argparse.Namespace) -> None:
     from localqwen.errors import OutOfMemoryError
 
     wishes = Wishes(
-        arguments.ctx[0], arguments.kv_type, arguments.ubatch, arguments.gpu_layers, None, arguments.split_mode
+        arguments.ctx[0],
+        arguments.kv_type,
+        arguments.ubatch,
+        arguments.gpu_layers,
+        arguments.tensor_split,
+        arguments.split_mode,
     )
+    if arguments.fit:
+        from benchmarks.llama_fit import fitted
+
+        print("RESULT" + json.dumps(fitted(arguments.file, arguments.ctx[0], arguments.kv_type)), flush=True)
+        return
     planner = Planner(arguments.file, PlanOptions(wishes), Notebook(arguments.notebook))
     _ = planner.inventory  # measuring the devices is done once, and not part of planning
     started = time.perf_counter()
@@ -98,7 +109,7 @@ def measured(file: Path, notebook: Path, **options: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.planner", "child", str(file), "--notebook", str(notebook)]
     for name, value in options.items():
         if value is not None:
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if line.startswith("RESULT"):
@@ -147,81 +158,108 @@ def plan_row(free: float, result: dict[str, Any], context: int) -> str:
     return f"| {' | '.join(map(str, columns))} |"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """One to load: what is pinned beside the context."""
+
+    name: str
+    pins: dict[str, Any]
+
+
+def neighbours(plan: dict[str, Any], reach: int, longest: int) -> list[Layout]:
+    """Whatever is near the chosen plan: another KV type, ubatch, split, and layers moved from each place to others."""
+    cards = [share["layers"] + share["output"] for share in plan["shares"][:-1]]
+    layers, total = sum(cards), plan["layers"] + 1
+    other_kv = "q8_0" if plan["kv_type"] == "f16" else "f16"
+    base: dict[str, Any] = {"kv_type": plan["kv_type"], "ubatch": plan["ubatch"], "split_mode": plan["split_mode"]}
+    found = [Layout(f"ubatch {size}", {**base, "ubatch": size}) for size in UBATCHES if size != plan["ubatch"]]
+    if plan["split_mode"] == "layer":
+        found = [Layout(one.name, {**one.pins, "gpu_layers": layers}) for one in found]
+        steps = [step for step in range(-reach, reach + 1) if step and 0 <= layers + step <= total]
+        found += [Layout(f"{layers + step} layers", {**base, "gpu_layers": layers + step}) for step in steps]
+        if layers < total:
+            pins = {**base, "gpu_layers": layers + 1, "ubatch": 128}
+            found.append(Layout(f"{layers + 1} layers, ubatch 128", pins))
+        for at, count in enumerate(cards[1:]):
+            for step in (-2, -1, 1, 2):
+                if cards[at] > step > -count:
+                    moved = [*cards[:at], cards[at] - step, count + step, *cards[at + 2 :]]
+                    pins = {**base, "gpu_layers": layers, "tensor_split": ",".join(map(str, moved))}
+                    found.append(Layout(f"{' + '.join(map(str, moved))} layers", pins))
+        found.append(Layout(f"KV {other_kv}", {**base, "kv_type": other_kv}))
+    if len(cards) > 1:
+        other = "tensor" if plan["split_mode"] == "layer" else "layer"
+        found.append(Layout(f"split {other}", {"split_mode": other}))
+    if plan["split_mode"] == "tensor":
+        found.append(Layout("split layer, KV q8_0", {"split_mode": "layer", "kv_type": "q8_0"}))
+    return found[:longest]
+
+
 def sweep(arguments: argparse.Namespace) -> None:
-    """Every neighbour of the chosen plan."""
-    print(f"{description()}, {arguments.file.name}, {arguments.free[0] or 'all'} GiB free, {arguments.ctx[0]} tokens\n")
-    print("| layers on GPUs | KV | ubatch | split | decode | prefill |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    with only(arguments.free[0]), tempfile.TemporaryDirectory() as folder:
+    """Every neighbour of the chosen plan, and what llama.cpp's own fit makes of the same; in turns, if several."""
+    context, free = arguments.ctx[0], arguments.free[0]
+    print(f"{description()}, {arguments.file.name}, {free or 'all'} GiB free, {context} tokens\n")
+    with only(free), tempfile.TemporaryDirectory() as folder:
         notebook = Path(folder) / "planner.json"
-        chosen = measured(arguments.file, notebook, ctx=arguments.ctx[0])
-        print(sweep_row("chosen", chosen), flush=True)
-        if "plan" not in chosen:
+
+        def load(layout: Layout) -> dict[str, Any]:
+            return measured(arguments.file, notebook, ctx=context, prompt=arguments.prompt, **layout.pins)
+
+        chosen = load(Layout("chosen", {}))
+        if "decode" not in chosen:
+            print(chosen["error"])
             return
-        plan, best = chosen["plan"], chosen["decode"]
-        layers = sum(share["layers"] + share["output"] for share in plan["shares"][:-1])
-        other_kv = "q8_0" if plan["kv_type"] == "f16" else "f16"
-        base = {"gpu_layers": layers, "kv_type": plan["kv_type"], "ubatch": plan["ubatch"], "split_mode": "layer"}
-        changes: list[dict[str, Any]] = [
-            {"kv_type": other_kv, "gpu_layers": None},
-            *({"ubatch": size} for size in (128, 512, 2048) if size != plan["ubatch"]),
-            *({"gpu_layers": layers + step} for step in range(-arguments.reach, arguments.reach + 1) if step),
-            {"ubatch": 128, "gpu_layers": layers + 1},
-            {"kv_type": other_kv},
-        ]
-        for change in changes:
-            options = {**base, **change}
-            asked = options["gpu_layers"]
-            if asked is not None and not 0 <= asked <= plan["layers"] + 1:
-                continue
-            result = measured(arguments.file, notebook, ctx=arguments.ctx[0], **options)
-            print(sweep_row(", ".join(f"{key} {value}" for key, value in change.items()), result), flush=True)
-            best = max(best, result.get("decode", 0.0))
-    print(f"\nThe chosen plan decodes at {chosen['decode'] / best:.1%} of the best of these.")
+        layouts = neighbours(chosen["plan"], arguments.reach, arguments.most)
+        fit = measured(arguments.file, notebook, ctx=context, kv_type=chosen["plan"]["kv_type"], fit=True)
+        if "gpu_layers" in fit:
+            pins = {"kv_type": chosen["plan"]["kv_type"], "ubatch": 512, "gpu_layers": fit["gpu_layers"]}
+            if len(fit["split"]) > 1:
+                pins["tensor_split"] = ",".join(map(str, fit["split"]))
+            layouts.append(Layout(FIT, pins))
+        else:
+            print(f"{FIT}: {fit.get('error')}\n")
+        results = {"chosen": [chosen]} | {layout.name: [load(layout)] for layout in layouts}
+        loaded = [layout for layout in layouts if "decode" in results[layout.name][0]]
+        for _ in range(arguments.rounds - 1):
+            for layout in (Layout("chosen", {}), *loaded):
+                results[layout.name].append(load(layout))
+    print_sweep(results)
 
 
-def sweep_row(name: str, result: dict[str, Any]) -> str:
-    """One load."""
-    if "decode" not in result:
-        return f"| {name}: {result['error']} | | | | | |"
-    plan = result["plan"]
-    layers = sum(share["layers"] + share["output"] for share in plan["shares"][:-1])
-    return (
-        f"| {layers} ({name}) | {plan['kv_type']} | {plan['ubatch']} | {plan['split_mode']} | {result['decode']:.2f} |"
-        f" {result['prefill']:.0f} |"
-    )
-
-
-def duel(arguments: argparse.Namespace) -> None:
-    """The planned layout and a pinned one, in turns."""
-    pinned = {"gpu_layers": arguments.gpu_layers, "ubatch": arguments.ubatch, "kv_type": arguments.kv_type}
-    speeds: dict[str, list[float]] = {"planned": [], "pinned": []}
-    print(f"{description()}, {arguments.file.name}, {arguments.free[0] or 'all'} GiB free, {arguments.ctx[0]} tokens\n")
-    print("| layers on GPUs | KV | ubatch | split | decode | prefill |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    with only(arguments.free[0]), tempfile.TemporaryDirectory() as folder:
-        for _ in range(arguments.rounds):
-            for name, options in (("planned", {}), ("pinned", pinned)):
-                result = measured(
-                    arguments.file,
-                    Path(folder) / "planner.json",
-                    ctx=arguments.ctx[0],
-                    prompt=arguments.prompt,
-                    **options,
-                )
-                print(sweep_row(name, result), flush=True)
-                if "decode" not in result:
-                    print(f"\nNothing to compare: the {name} layout was not loaded.")
-                    return
-                speeds[name].append(result["decode"])
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    print(f"\nMedians of decode: {medians}; planned / pinned {medians['planned'] / medians['pinned']:.1%}.")
+def print_sweep(results: dict[str, list[dict[str, Any]]]) -> None:
+    """The table, and the chosen plan against the best and against llama.cpp's fit."""
+    print("| layout | layers on cards | KV | ubatch | split | decode, each load | median | prefill |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    medians: dict[str, float] = {}
+    for name, runs in results.items():
+        good = [run for run in runs if "decode" in run]
+        if not good:
+            print(f"| {name}: {runs[0]['error']} | | | | | | | |")
+            continue
+        plan = good[0]["plan"]
+        decodes = [run["decode"] for run in good]
+        medians[name] = statistics.median(decodes)
+        columns = (
+            name,
+            " + ".join(str(share["layers"] + share["output"]) for share in plan["shares"][:-1]),
+            plan["kv_type"],
+            plan["ubatch"],
+            plan["split_mode"],
+            ", ".join(f"{decode:.2f}" for decode in decodes),
+            f"{medians[name]:.2f}",
+            f"{statistics.median(run['prefill'] for run in good):.0f}",
+        )
+        print(f"| {' | '.join(map(str, columns))} |")
+    best = max(medians, key=lambda name: medians[name])
+    print(f"\nThe chosen plan decodes at {medians['chosen'] / medians[best]:.1%} of the best of these ({best}).")
+    if FIT in medians:
+        print(f"{FIT} decodes at {medians[FIT] / medians['chosen']:.1%} of the chosen plan.")
 
 
 def main() -> None:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("make", "plans", "sweep", "duel", "child"))
+    parser.add_argument("what", choices=("make", "plans", "sweep", "child"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--unpadded", action="store_true")
     parser.add_argument("--layers", type=int, default=80)
@@ -229,9 +267,12 @@ def main() -> None:
     parser.add_argument("--ctx", type=int, nargs="+", default=[32768])
     parser.add_argument("--reach", type=int, default=3)
     parser.add_argument("--prompt", type=int, default=PROMPT)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--notebook", type=Path)
+    parser.add_argument("--most", type=int, default=99, help="neighbours")
     parser.add_argument("--gpu-layers", type=int)
+    parser.add_argument("--tensor-split", type=lambda text: tuple(map(float, text.split(","))))
+    parser.add_argument("--fit", action="store_true")
     parser.add_argument("--kv-type")
     parser.add_argument("--ubatch", type=int)
     parser.add_argument("--split-mode")
@@ -243,7 +284,7 @@ def main() -> None:
         size = replace(QWEN2_72B if arguments.unpadded else PADDED_72B, layers=arguments.layers)
         print(f"{arguments.file}: written in {write_synthetic(arguments.file, size):.0f} s")
     else:
-        {"plans": plans, "sweep": sweep, "duel": duel, "child": child}[arguments.what](arguments)
+        {"plans": plans, "sweep": sweep, "child": child}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

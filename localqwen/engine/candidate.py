@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from localqwen.plan import KvType, SplitMode
+
+# Layers in RAM, beside cards or without any; all on one card; all on several that take turns; each on several at once.
+Layout: TypeAlias = Literal["part", "alone", "pipeline", "tensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,22 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """All of a candidate but the layers: ``full`` leaves none to the CPU."""
+    """All of a candidate but the layers."""
 
     context: int
     kv_type: KvType
     ubatch: int
-    split_mode: SplitMode
-    full: bool
+    layout: Layout
+
+    @property
+    def split_mode(self) -> SplitMode:
+        """As llama.cpp calls it."""
+        return "tensor" if self.layout == "tensor" else "layer"
+
+    @property
+    def full(self) -> bool:
+        """Whether the CPU has no layer."""
+        return self.layout != "part"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,7 @@ class Explainer:
         plan, search = self.plan, self.search
         layer, total = self._layer(), plan.layers + 1
         if not search.devices:
-            if any(way.words == "no --devices" for way in self.ways):
-                return "--devices leaves no GPU, so the CPU has all layers."
-            return (
-                "There is no GPU to use, so the CPU has all layers: `localqwen doctor` says whether one is there that "
-                "cannot be used."
-            )
+            return self._why_no_gpu()
         if plan.gpu_layers == total:
             shape = search.shape
             reads = sum([*shape.layer_reads, shape.output_bytes])
@@ -71,16 +66,28 @@ class Explainer:
         if search.wishes.gpu_layers is not None:
             return f"{plan.gpu_layers} of {total} layers are on GPUs, as --gpu-layers asks."
         if not plan.gpu_layers:
-            free = ", ".join(f"{device.name} has {mib(device.usable)}" for device in search.devices)
-            if self._hopeful(replace(search.wishes, gpu_layers=1)) is None:
-                return f"The CPU has all layers: one takes up to {mib(layer)} besides its activations, and {free}."
-            return f"The CPU has all layers: with some elsewhere ({free}) a turn would take longer."
+            return self._why_none_there(layer)
         said = f"{plan.gpu_layers} of {total} layers are on {_names(plan)}"
         left = {share.device: max(0, share.free - share.used) for share in plan.devices}
         if max(left.values()) > layer:
             return f"{said}: with one more a turn would take longer."
         listed = ", ".join(f"{name} has {mib(room)} left" for name, room in left.items())
         return f"{said}: one more takes up to {mib(layer)}, and {listed}."
+
+    def _why_no_gpu(self) -> str:
+        if any(way.words == "no --devices" for way in self.ways):
+            return "--devices leaves no GPU, so the CPU has all layers."
+        return (
+            "There is no GPU to use, so the CPU has all layers: `localqwen doctor` says whether one is there that "
+            "cannot be used."
+        )
+
+    def _why_none_there(self, layer: int) -> str:
+        search = self.search
+        free = ", ".join(f"{device.name} has {mib(device.usable)}" for device in search.devices)
+        if self._hopeful(replace(search.wishes, gpu_layers=1)) is None:
+            return f"The CPU has all layers: one takes up to {mib(layer)} besides its activations, and {free}."
+        return f"The CPU has all layers: with some elsewhere ({free}) a turn would take longer."
 
     def _why_rounded(self) -> str:
         plan = self.plan

@@ -7,17 +7,45 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from localqwen.engine import native
 from localqwen.engine.shape import Shape
+from localqwen.engine.slices import LayerSlices, Slices
 from localqwen.errors import InvalidModelError
 
 _LAYER = re.compile(r"blk\.(\d+)\.")
 _EXPERTS = re.compile(r"_exps\.")
+# What llama.cpp divides where cards share every tensor; the biases of the two outputs are on each.
+_ATTENTION = re.compile(r"attn_(?:[qkv]\.(?:weight|bias)|output\.weight)$")
+_FEED_FORWARD = re.compile(r"ffn_(?:(?:up|gate)(?:_exps)?\.(?:weight|bias)|down(?:_exps)?\.weight)$")
 _PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
+WHOLE_ROWS = 128  # of a feed-forward
 _INTEGERS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 10: "u64", 11: "i64"}  # enum gguf_type
 _WIDTHS = {"8": ctypes.c_uint8, "16": ctypes.c_uint16, "32": ctypes.c_uint32, "64": ctypes.c_uint64}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """``kind`` is an ``enum ggml_type``."""
+
+    name: str
+    nbytes: int
+    kind: int
+
+    @property
+    def block(self) -> int:
+        """Values that the quantization keeps together."""
+        function = native.LIBLLAMA.ggml_blck_size
+        function.argtypes, function.restype = [ctypes.c_int], ctypes.c_int64
+        return int(function(self.kind))
+
+    def rows(self, columns: int) -> int:
+        """How many rows of so many values it has."""
+        function = native.LIBLLAMA.ggml_row_size
+        function.argtypes, function.restype = [ctypes.c_int, ctypes.c_int64], ctypes.c_size_t
+        return self.nbytes // max(1, int(function(self.kind, columns)))
 
 
 class _InitParams(ctypes.Structure):
@@ -37,6 +65,7 @@ class _Reader:
             ("gguf_get_n_tensors", [], ctypes.c_int64),
             ("gguf_get_tensor_name", [ctypes.c_int64], ctypes.c_char_p),
             ("gguf_get_tensor_size", [ctypes.c_int64], ctypes.c_size_t),
+            ("gguf_get_tensor_type", [ctypes.c_int64], ctypes.c_int),
         ):
             function = getattr(lib, name)
             function.argtypes, function.restype = [ctypes.c_void_p, *arguments], result
@@ -58,13 +87,14 @@ class _Reader:
         kind = _INTEGERS.get(native.LIBLLAMA.gguf_get_kv_type(self._handle, at)) if at >= 0 else None
         return int(getattr(native.LIBLLAMA, f"gguf_get_val_{kind}")(self._handle, at)) if kind else 0
 
-    def tensors(self) -> Iterator[tuple[str, int]]:
-        """Names and bytes."""
+    def tensors(self) -> Iterator[_Tensor]:
+        """All of them."""
         lib = native.LIBLLAMA
         for i in range(lib.gguf_get_n_tensors(self._handle)):
-            yield (
+            yield _Tensor(
                 lib.gguf_get_tensor_name(self._handle, i).decode("utf-8", "replace"),
                 lib.gguf_get_tensor_size(self._handle, i),
+                lib.gguf_get_tensor_type(self._handle, i),
             )
 
 
@@ -96,33 +126,56 @@ def read_shape(path: Path) -> Shape:
         experts, used = number("expert_count"), number("expert_used_count")
         kv_heads = number("attention.head_count_kv") or heads
         head = number("attention.key_length") or hidden // max(heads, 1)
-        sizes = list(reader.tensors())
+        tensors = list(reader.tensors())
         feed_forward = max(number("feed_forward_length"), number("expert_shared_feed_forward_length"))
+        divided = number("expert_feed_forward_length") or number("feed_forward_length")
     for part in parts(path)[1:]:
         with _opened(part) as reader:
-            sizes += reader.tensors()
-    layer_bytes, layer_reads = [0] * layers, [0.0] * layers
-    embeddings = {"token_embd.weight": 0, "output.weight": 0}
+            tensors += reader.tensors()
+    by_layer: list[list[_Tensor]] = [[] for _ in range(layers)]
+    embeddings: dict[str, _Tensor] = {}
     others = 0
-    for name, size in sizes:
-        if (match := _LAYER.match(name)) and int(match[1]) < layers:
-            layer_bytes[int(match[1])] += size
-            layer_reads[int(match[1])] += size * used / experts if _EXPERTS.search(name) and experts else size
-        elif name in embeddings:
-            embeddings[name] = size
+    for tensor in tensors:
+        if (match := _LAYER.match(tensor.name)) and int(match[1]) < layers:
+            by_layer[int(match[1])].append(tensor)
+        elif tensor.name in {"token_embd.weight", "output.weight"}:
+            embeddings[tensor.name] = tensor
         else:
-            others += size  # the last norm, which lies with the output
-    tied = not embeddings["output.weight"]
+            others += tensor.nbytes  # the last norm, which lies with the output
+    input_, output = embeddings.get("token_embd.weight"), embeddings.get("output.weight")
+    input_bytes = input_.nbytes if input_ is not None else 0
+    group = heads // max(kv_heads, 1) * head
     return Shape(
-        layer_bytes=tuple(layer_bytes),
-        layer_reads=tuple(map(int, layer_reads)),
-        output_bytes=(embeddings["output.weight"] or embeddings["token_embd.weight"]) + others,
-        input_bytes=embeddings["token_embd.weight"],
-        tied=tied,
+        layer_bytes=tuple(sum(tensor.nbytes for tensor in layer) for layer in by_layer),
+        layer_reads=tuple(int(sum(_read(tensor, used, experts) for tensor in layer)) for layer in by_layer),
+        output_bytes=(output.nbytes if output is not None else input_bytes) + others,
+        input_bytes=input_bytes,
+        tied=output is None,
         hidden=hidden,
         feed_forward=feed_forward,
         kv_width=kv_heads * head,
+        slices=tuple(
+            LayerSlices(
+                _slices(layer, _ATTENTION, "attn_output.", heads * head, group),
+                _slices(layer, _FEED_FORWARD, "ffn_down", divided, WHOLE_ROWS),
+            )
+            for layer in by_layer
+        ),
+        # A tied one is the input's copy, which nobody divides.
+        output_slices=Slices(output.nbytes, output.rows(hidden)) if output is not None else None,
     )
+
+
+def _read(tensor: _Tensor, used: int, experts: int) -> float:
+    """Bytes that a token reads of it."""
+    return tensor.nbytes * used / experts if experts and _EXPERTS.search(tensor.name) else tensor.nbytes
+
+
+def _slices(layer: list[_Tensor], pattern: re.Pattern[str], last: str, length: int, group: int) -> Slices:
+    """What ``pattern`` finds, cut as the tensor ``last`` is."""
+    found = [tensor for tensor in layer if pattern.search(tensor.name)]
+    block = next((tensor.block for tensor in found if f".{last}" in tensor.name), 1)
+    return Slices(sum(tensor.nbytes for tensor in found), max(length, 1), max(group, 1), block)
 
 
 def parts(path: Path) -> list[Path]:

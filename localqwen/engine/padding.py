@@ -1,12 +1,16 @@
-"""What a file would be with a feed-forward width that K-quants divide. Pure."""
+"""What a file would be with a feed-forward width that K-quants divide."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
+from localqwen.engine import native
+from localqwen.engine.gguf_file import _opened, parts
 from localqwen.engine.shape import Shape
 
 BLOCK = 256
@@ -23,8 +27,19 @@ class Matrix(NamedTuple):
     nbytes: int
 
 
+def matrices(path: Path) -> list[Matrix]:
+    """Every tensor of a model, of all its files where it is split. Raises :class:`InvalidModelError`."""
+    name = native.LIBLLAMA.ggml_type_name
+    name.argtypes, name.restype = [ctypes.c_int], ctypes.c_char_p
+    found = []
+    for part in parts(path):
+        with _opened(part) as reader:
+            found += [Matrix(one.name, name(one.kind).decode().upper(), one.nbytes) for one in reader.tensors()]
+    return found
+
+
 def padded_shape(shape: Shape, tensors: Iterable[Matrix]) -> Shape | None:
-    """The shape of the same model padded, or ``None`` where that saves nothing.
+    """The shape of the same model padded, or ``None`` where that saves nothing. Pure.
 
     ffn_down's rows get a few columns, and a K-quant for the type that had to stand in for one; ffn_gate and ffn_up get
     as many rows.

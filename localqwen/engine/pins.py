@@ -56,5 +56,5 @@ def _check_tensors(wishes: Wishes, devices: Sequence[Device], layers: int) -> No
         raise InvalidOptionError(
             f"--split-mode tensor takes an f16 KV cache only: leave out --kv-type {wishes.kv_type}."
         )
-    if not can_share_tensors(devices):
+    if not can_share_tensors(devices, asked=True):
         raise InvalidRequestError("--split-mode tensor needs two or more GPUs of one kind: leave it out.")

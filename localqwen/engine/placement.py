@@ -38,7 +38,9 @@ class Placement:
         params.n_gpu_layers = self.gpu_layers
         if self.devices is not None:
             devices = (ctypes.c_void_p * (len(self.devices) + 1))(*(handle.address for handle in self.devices), None)
-            split = (ctypes.c_float * llama.llama_max_devices())(*self.counts)
+            # What shares every tensor is alike, and a layer more or less of one would only be rounded.
+            shares = [1] * len(self.counts) if self.split_mode == "tensor" else self.counts
+            split = (ctypes.c_float * llama.llama_max_devices())(*shares)
             params.devices = ctypes.cast(devices, ctypes.c_void_p)
             params.tensor_split = ctypes.cast(split, ctypes.POINTER(ctypes.c_float))
             params.split_mode = llama.LLAMA_SPLIT_MODE_LAYER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
 from localqwen.engine.draft_places import draft_places, seconds_with_draft
 from localqwen.engine.explain import Explainer
-from localqwen.engine.gguf_file import parts, read_shape
+from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import (
     CUDA_REST,
     PROMPT_GRAPH,
@@ -28,7 +29,7 @@ from localqwen.engine.inventory import (
 )
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
-from localqwen.engine.padding import Matrix, padded_shape
+from localqwen.engine.padding import matrices, padded_shape
 from localqwen.engine.pins import check_pins, possible_kv
 from localqwen.engine.placement import ALL_LAYERS, Placement
 from localqwen.engine.remembered import Remembered
@@ -37,7 +38,6 @@ from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
 from localqwen.engine.too_large import Way, too_large
-from localqwen.inspection import inspect_gguf
 from localqwen.plan import Plan
 
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
@@ -185,7 +185,9 @@ class Planner:
             raise too_large(self._path.name, search, count.at_most(REFUSING), self._ways(inventory, search))
         _, plan, search, found = best
         ways = self._ways(inventory, search)[:1] if self._options.limits is not None else []
-        padded = padded_shape(shape, self._matrices()) if plan.gpu_layers <= plan.layers and search.devices else None
+        padded = (
+            padded_shape(shape, matrices(self._path)) if plan.gpu_layers <= plan.layers and search.devices else None
+        )
         return Explainer(plan, search, found, count.at_most(EXPLAINING), ways, padded).explained()
 
     def _ways(self, inventory: Inventory, search: Search) -> list[Way]:
@@ -203,21 +205,22 @@ class Planner:
             ways.append(Way("no --draft", alone, count))
         return ways
 
-    def _matrices(self) -> list[Matrix]:
-        facts = [inspect_gguf(part) for part in parts(self._path)]
-        return [Matrix(one.name, one.type, one.nbytes or 0) for fact in facts for one in fact.tensors]
-
     def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:
         key = candidate.key
-        if key.split_mode == "tensor":
-            return None
-        placement = Placement.of(inventory.handles, candidate.counts[1:])
+        placement = Placement.of(inventory.handles, candidate.counts[1:], key.split_mode)
         # Positions may be scaled later, but that allocates nothing, and threads neither.
         options = ContextOptions(key.context, 1, Rope(1.0, key.context), key.kv_type, key.ubatch)
         used = placement.devices or ()
-        counted = probe.count(self._path, placement.parameters(), parameters(options), len(used))
+        careful = self._remembered.trying_tensors(inventory) if key.layout == "tensor" else nullcontext()
+        with careful:
+            rows = 1 if key.layout == "tensor" else len(used)  # cards that share every tensor are one device there
+            counted = probe.count(self._path, placement.parameters(), parameters(options), rows)
         if counted is None:
             return None
+        if key.layout == "tensor":
+            # Of weights and KV cache it counts all, of the activations what each card takes.
+            shares = shape.shared(len(used), key.context, key.kv_type)
+            counted = [*(Bytes(*share, counted[0].compute) for share in shares), counted[-1]]
         # CUDA takes more for prompts than llama.cpp counts.
         beyond = shape.pool_bytes(key.ubatch) + (0 if key.full else PROMPT_GRAPH)
         by_name = {

@@ -93,19 +93,25 @@ def _free(address: int | None) -> None:
 
 
 @cache
-def _function() -> Any:
+def library() -> ctypes.CDLL | None:
+    """libllama-common of the installed llama.cpp, if it is there."""
     for folder in _folders():
         for name in _LIBRARIES:
-            if not (folder / name).exists():
-                continue
-            try:
-                # It takes libllama by its SONAME, which is loaded already: there is one copy of everything.
-                function = getattr(ctypes.CDLL(str(folder / name)), _SYMBOL)
-            except (OSError, AttributeError):
-                continue
-            function.restype = _Vector  # ctypes then returns it as the platform does, by whatever register
-            return function
+            if (folder / name).exists():
+                try:
+                    # It takes libllama by its SONAME, which is loaded already: there is one copy of everything.
+                    return ctypes.CDLL(str(folder / name))
+                except OSError:
+                    continue
     return None
+
+
+@cache
+def _function() -> Any:
+    function = getattr(library(), _SYMBOL, None)
+    if function is not None:
+        function.restype = _Vector  # ctypes then returns it as the platform does, by whatever register
+    return function
 
 
 def _folders() -> Sequence[Path]:

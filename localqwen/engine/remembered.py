@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import llama_cpp
+import psutil
 
 from localqwen import __version__
 from localqwen.engine.devices import physical_cores
@@ -85,11 +88,24 @@ class Remembered:
 
     def avoid_tensors(self, inventory: Inventory) -> None:
         """A split of tensors over these devices ended the process: none from now on, for a day."""
-        self._notebook.put(AVOIDED, self._devices(inventory), time.time())
+        self._notebook.put(AVOIDED, self._devices(inventory), [time.time(), 0])
+
+    @contextmanager
+    def trying_tensors(self, inventory: Inventory) -> Iterator[None]:
+        """What is done in the block may end the process; then :meth:`avoid_tensors` has been said."""
+        key = self._devices(inventory)
+        before = self._notebook.get(AVOIDED, key)
+        self._notebook.put(AVOIDED, key, [time.time(), os.getpid()])
+        yield
+        if before is None:
+            self._notebook.remove(AVOIDED, key)
+        else:
+            self._notebook.put(AVOIDED, key, before)
 
     def avoids_tensors(self, inventory: Inventory) -> bool:
-        """Whether :meth:`avoid_tensors` was said of late, of the same devices and the same build."""
-        return _is_recent(self._notebook.get(AVOIDED, self._devices(inventory)))
+        """Whether a split over the same devices, with this build, ended a process of late; one that tries has not."""
+        when, process = self._notebook.get(AVOIDED, self._devices(inventory)) or (0.0, 0)
+        return _is_recent(when) and not psutil.pid_exists(process or -1)
 
     def note_speeds(self, inventory: Inventory, speeds: Mapping[str, Speed]) -> None:
         """Note how fast this file has shown devices to be, by name; it says nothing about other files."""

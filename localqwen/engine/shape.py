@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localqwen.engine.slices import LayerSlices, Slices
 from localqwen.plan import KvType
 
 # Bytes of a block of 32 values in the KV cache: q8_0 and q4_0 add a scale of two bytes to each.
@@ -19,6 +20,8 @@ class Shape:
     ``layer_bytes`` are the weights of each transformer block, ``layer_reads`` what one token reads of them (of a
     mixture of experts, only the chosen ones); ``output_bytes`` and ``input_bytes`` the two embedding matrices, the
     same one where it is tied. The rest is as in ``config.json``; ``kv_width`` is K's (and V's) width of all KV heads.
+    ``slices`` say how each block, and ``output_slices`` how the output matrix, is divided where cards share every
+    tensor; without them nothing is known of that.
     """
 
     layer_bytes: tuple[int, ...]
@@ -29,6 +32,8 @@ class Shape:
     hidden: int
     feed_forward: int
     kv_width: int
+    slices: tuple[LayerSlices, ...] = ()
+    output_slices: Slices | None = None
 
     @property
     def layers(self) -> int:
@@ -44,13 +49,29 @@ class Shape:
         """K and V of ``context`` tokens in one layer."""
         return kv_bytes(self.kv_width, kind) * rounded(context)
 
-    def compute_bytes(self, context: int, ubatch: int) -> int:
-        """About what one ubatch's activations take on a device, with flash attention and logits for a few tokens.
+    @property
+    def sparse(self) -> bool:
+        """Whether a token reads only a part of the weights: a mixture of experts."""
+        return self.layer_reads != self.layer_bytes
 
-        Three vectors of the feed-forward's width and four of the model's per token in f32, and the attention mask in
-        f16. llama.cpp allocates 269 MiB on a CPU for Qwen2-72B at 32768 tokens and a ubatch of 512, and this says 269;
-        GPUs that take turns allocate up to three times that, so it is a lower bound.
-        """
+    def shared(self, cards: int, context: int, kind: KvType = "f16") -> list[tuple[int, int]]:
+        """Weights and KV cache on each of ``cards`` that share every tensor."""
+        weights, kv = [0.0] * cards, [0.0] * cards
+        cache = self.kv_bytes(context, kind)
+        for layer, (size, slices) in enumerate(zip(self.layer_bytes, self.slices, strict=True)):
+            attention, feed_forward = (part.parts(cards, layer) for part in (slices.attention, slices.feed_forward))
+            everywhere = size - slices.attention.size - slices.feed_forward.size
+            for at in range(cards):
+                parts = attention[at] * slices.attention.size + feed_forward[at] * slices.feed_forward.size
+                weights[at] += everywhere + float(parts)
+                kv[at] += float(attention[at] * cache)
+        divided_output = self.output_slices or Slices(0, 1)
+        for at, part in enumerate(divided_output.parts(cards, self.layers)):
+            weights[at] += self.output_bytes - divided_output.size + float(part * divided_output.size)
+        return [(round(one), round(other)) for one, other in zip(weights, kv, strict=True)]
+
+    def compute_bytes(self, context: int, ubatch: int) -> int:
+        """About what one ubatch's activations take on a CPU; :mod:`localqwen.engine.activations` knows the roles."""
         return ubatch * (4 * (3 * self.feed_forward + 4 * self.hidden) + 2 * rounded(context))
 
     def pool_bytes(self, ubatch: int) -> int:

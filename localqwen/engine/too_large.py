@@ -39,7 +39,7 @@ def too_large(name: str, search: Search, count: Count, ways: Sequence[Way] = ())
     if wishes.gpu_layers is not None or wishes.tensor_split is not None:
         layers = _layers_that_fit(search, count)
         said += f"; {layers or 'no number of'} layers would fit"
-        said += ", so leave out --gpu-layers and --tensor-split" if layers else ""
+        said += f", so leave out {' and '.join(_pins_of_layers(wishes))}" if layers else ""
     if fitting:
         listed = " or ".join([", ".join(fitting[:-1]), fitting[-1]] if len(fitting) > 1 else fitting)
         return OutOfMemoryError(f"{said}; it would fit with {listed}.")
@@ -60,7 +60,7 @@ def _without_limits(search: Search, count: Count) -> Found | None:
     if found is not None:
         return found
     wishes = search.wishes
-    if wishes.gpu_layers is not None and wishes.tensor_split is None:
+    if wishes.gpu_layers is not None and wishes.tensor_split is None and wishes.split_mode != "tensor":
         wishes = replace(wishes, tensor_split=tuple(float(device.usable or 1) for device in search.devices))
     cards = [replace(device, free=ENDLESS) for device in search.devices]
     return replace(search, devices=cards, cpu=endless, wishes=wishes).best(count)
@@ -89,9 +89,18 @@ def _names(search: Search, found: Found) -> str:
 
 
 def _layers_that_fit(search: Search, count: Count) -> int:
-    free = replace(search.wishes, gpu_layers=None, tensor_split=None)
+    free = replace(search.wishes, gpu_layers=None, tensor_split=None, split_mode="layer")
     found = replace(search, wishes=free, tensors=False).best(count)
     return sum(found.candidate.counts[1:]) if found is not None else 0
+
+
+def _pins_of_layers(wishes: Wishes) -> Iterator[str]:
+    if wishes.gpu_layers is not None:
+        yield "--gpu-layers"
+    if wishes.tensor_split is not None:
+        yield "--tensor-split"
+    if wishes.split_mode == "tensor":
+        yield "--split-mode"
 
 
 def _other_options(search: Search, count: Count) -> Iterator[str]:
@@ -99,12 +108,12 @@ def _other_options(search: Search, count: Count) -> Iterator[str]:
     wishes = search.wishes
     if wishes.split_mode == "tensor" and _fits(search, replace(wishes, split_mode="layer"), count):
         yield "--split-mode layer"
-    if wishes.kv_type == "f16" and wishes.split_mode != "tensor":
-        if _fits(search, replace(wishes, kv_type="q8_0"), count):
-            yield "--kv-type q8_0"
-    if wishes.ubatch is not None and wishes.ubatch > UBATCHES[0]:
-        if _fits(search, replace(wishes, ubatch=UBATCHES[0]), count):
-            yield f"--ubatch {UBATCHES[0]}"
+    rounded = wishes.kv_type == "f16" and wishes.split_mode != "tensor"
+    if rounded and _fits(search, replace(wishes, kv_type="q8_0"), count):
+        yield "--kv-type q8_0"
+    smaller = wishes.ubatch is not None and wishes.ubatch > UBATCHES[0]
+    if smaller and _fits(search, replace(wishes, ubatch=UBATCHES[0]), count):
+        yield f"--ubatch {UBATCHES[0]}"
     if context := _longest_context(search, count):
         yield f"--ctx {context}"
 

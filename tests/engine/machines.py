@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from localqwen.engine.candidate import Bytes, Candidate
+from localqwen.engine.activations import Role, formula, role_of
+from localqwen.engine.candidate import Bytes, Candidate, Layout
 from localqwen.engine.machine import Device, Speed
 from localqwen.engine.search import Search
 from localqwen.engine.shape import Shape
+from localqwen.engine.slices import LayerSlices, Slices
 from localqwen.plan import DeviceKind
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -22,6 +24,8 @@ QWEN2_72B = Shape(
     hidden=8192,
     feed_forward=29568,
     kv_width=1024,
+    slices=(LayerSlices(Slices(83 * MIB, 8192, 1024, 256), Slices(416 * MIB, 29568, 128, 32)),) * 80,
+    output_slices=Slices(int(974.5 * MIB), 152064),
 )
 QWEN2_05B = Shape(
     layer_bytes=(12 * MIB,) * 24,
@@ -32,14 +36,30 @@ QWEN2_05B = Shape(
     hidden=896,
     feed_forward=4864,
     kv_width=128,
+    slices=(LayerSlices(Slices(2 * MIB, 896, 448, 32), Slices(10 * MIB, 4864, 128, 256)),) * 24,
 )
 
 
-def gpu(number: int, gib: float, read: float = 900e9, kind: DeviceKind = "gpu") -> Device:
-    """A card with so much memory free."""
+SMALL = Shape(
+    layer_bytes=(14 * MIB, 12 * MIB, 12 * MIB, 14 * MIB, 12 * MIB, 13 * MIB),
+    layer_reads=(14 * MIB, 12 * MIB, 12 * MIB, 14 * MIB, 12 * MIB, 13 * MIB),
+    output_bytes=30 * MIB,
+    input_bytes=30 * MIB,
+    tied=False,
+    hidden=896,
+    feed_forward=4864,
+    kv_width=128,
+    slices=(LayerSlices(Slices(2 * MIB, 896, 448, 32), Slices(10 * MIB, 4864, 128, 256)),) * 6,
+    output_slices=Slices(30 * MIB, 40000),
+)
+
+
+def gpu(number: int, gib: float, read: float = 900e9, kind: DeviceKind = "gpu", rest: int = 96 * MIB) -> Device:
+    """A card, or one of another machine, with so much memory free."""
     free = int(gib * GIB)
-    speed = Speed(read, read * 200, 20e9, 20e-6)
-    return Device(f"GPU{number}", f"Card of {read:.0f}", "CUDA", kind, free, free + GIB, 96 * MIB, speed)
+    speed = Speed(read, read * 200, 20e9, 20e-6) if kind != "rpc" else Speed(read, read * 200, 1e9, 200e-6)
+    backend = "CUDA" if kind != "rpc" else "RPC"
+    return Device(f"GPU{number}", f"Card of {read:.0f}", backend, kind, free, free + GIB, rest, speed)
 
 
 def cpu(gib: float, read: float = 60e9) -> Device:
@@ -48,12 +68,31 @@ def cpu(gib: float, read: float = 60e9) -> Device:
     return Device("CPU", "Processor", "CPU", "cpu", free, free + GIB, 256 * MIB, Speed(read, read * 20, 20e9, 5e-6))
 
 
-def counted(search: Search, candidate: Candidate) -> Sequence[Bytes]:
-    """What a llama.cpp would count whose activations are half as much again as the formula's, and more for each card
-    that takes turns with others, as its pipelines need.
-    """
-    used = sum(count > 0 for count in candidate.counts[1:])
-    factor = 1.5 + (0.5 * used if candidate.key.full and used > 1 else 0.0)
-    compute = int(search.shape.compute_bytes(candidate.key.context, candidate.key.ubatch) * factor)
+def layout_of(counts: Sequence[int]) -> Layout:
+    """Of whole layers on the CPU and on each device."""
+    if counts[0]:
+        return "part"
+    return "alone" if sum(count > 0 for count in counts) == 1 else "pipeline"
+
+
+def every_split(layers: int, places: int) -> Iterator[tuple[int, ...]]:
+    """Every way to put so many layers into so many places."""
+    if places == 1:
+        yield (layers,)
+        return
+    for first in range(layers + 1):
+        for rest in every_split(layers - first, places - 1):
+            yield (first, *rest)
+
+
+def counted(search: Search, candidate: Candidate, more: float = 1.1) -> Sequence[Bytes]:
+    """What a llama.cpp would count whose activations are ``more`` than the formula's, as those of some GPUs are."""
+    key, start = candidate.key, candidate.counts[0]
     parts = search.estimate(candidate)
-    return [Bytes(part.weights, part.kv, compute if part.compute else 0) for part in parts]
+    found = []
+    for part, count in zip(parts[:-1], candidate.counts[1:], strict=True):
+        role: Role = "last" if key.layout == "tensor" else role_of(key, start, start + count, sum(candidate.counts))
+        compute = int(more * formula(search.shape, key, role)) if count else 0
+        found.append(Bytes(part.weights, part.kv, compute))
+        start += count
+    return [*found, Bytes(parts[-1].weights, parts[-1].kv, int(more * formula(search.shape, key, "host")))]

@@ -16,7 +16,7 @@ from localqwen.engine.speed import Work
 from tests.engine.machines import QWEN2_05B, cpu, gpu
 
 TOTAL = QWEN2_05B.layers + 1
-KEY = Key(8192, "f16", 512, "layer", full=False)
+KEY = Key(8192, "f16", 512, "part")
 
 
 def predicted(host: Device, cards: list[Device], counts: tuple[int, ...]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -178,3 +179,19 @@ def test_a_load_noted_by_another_version_is_no_load(file: Path, notebook: Notebo
     (key,) = notebook.section(LOADS)
     notebook.put(LOADS, key, rubbish)
     assert remembered.last_load() is None
+
+
+def test_a_question_that_ends_the_process_is_not_asked_again(file: Path, notebook: Notebook) -> None:
+    remembered, cards = Remembered(notebook, file, "options"), taken_stock([gpu(0, 24), gpu(1, 24)], cpu(64))
+    with remembered.trying_tensors(cards):
+        assert not remembered.avoids_tensors(cards), "nobody has died yet"
+    assert not remembered.avoids_tensors(cards)
+    child = os.fork()
+    if child == 0:
+        with remembered.trying_tensors(cards):
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert remembered.avoids_tensors(cards)
+    with remembered.trying_tensors(cards):  # because the user insists
+        pass
+    assert remembered.avoids_tensors(cards)
