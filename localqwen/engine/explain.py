@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from localqwen.engine.candidate import Bytes, Candidate, Count, Found, Wishes
 from localqwen.engine.search import Search
 from localqwen.engine.shape import Shape
-from localqwen.engine.speed import PROMPT_PER_ANSWER
 from localqwen.engine.too_large import Way
 from localqwen.plan import KvType, Plan
 from localqwen.plan_picture import mib
@@ -45,8 +44,8 @@ class Explainer:
             if other is None:
                 yield f"A context of {longest} tokens does not fit."
             else:
-                longer = _turn(other.candidate) / _turn(self.found.candidate)
-                yield f"With a context of {longest} tokens a turn would take {longer:.2f} times as long."
+                longer = other.candidate.score / self.found.candidate.score
+                yield f"With a context of {longest} tokens a turn would take about {longer:.2f} times as long."
         if plan.kv_type != "f16" and search.wishes.kv_type is None:
             yield self._why_rounded()
 
@@ -190,11 +189,6 @@ class Explainer:
     def _layer(self) -> int:
         shape, plan = self.search.shape, self.plan
         return max(shape.layer_bytes) + shape.kv_bytes(plan.context, plan.kv_type)
-
-
-def _turn(candidate: Candidate) -> float:
-    """Seconds of a turn for each token of the answer."""
-    return candidate.decode + PROMPT_PER_ANSWER * candidate.prefill
 
 
 def _names(plan: Plan) -> str:
