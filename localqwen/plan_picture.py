@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from localqwen.plan import Plan, Share
+from localqwen.plan import LastLoad, Plan, Share
 
 WIDTH = 40
 PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░", "driver, draft model"), ("·", "free"))
@@ -45,6 +45,16 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
     if plan.help:
         yield "What would help:"
         yield from (f"- {line}" for line in plan.help)
+
+
+def last_load(load: LastLoad) -> Iterator[str]:
+    """What a model really took the last time, beside what had been planned then; nothing where no device can tell."""
+    for device, planned, real in load.taken:
+        if real > 0:
+            yield (
+                f"The last load ({load.context} tokens, {load.kv_type} KV cache) took {mib(real)} on {device}, planned "
+                f"were {mib(planned)}."
+            )
 
 
 def _bar(share: Share) -> str:

@@ -7,15 +7,16 @@ from pathlib import Path
 from localqwen import paths
 from localqwen.engine.inventory import Limit
 from localqwen.engine.options import EngineOptions
+from localqwen.engine.registry import DeviceError, split_endpoint
 from localqwen.engine.rope import parse_mode
 from localqwen.engine.states import default_limit
-from localqwen.errors import InvalidRequestError
+from localqwen.errors import InvalidOptionError
 from localqwen.plan import KV_TYPES, SPLIT_MODES
 from localqwen.serve_options import ServeOptions
 
 
 def engine_options(options: ServeOptions) -> EngineOptions:
-    """The same as the engine's. Raises :class:`InvalidRequestError`."""
+    """The same as the engine's. Raises :class:`InvalidOptionError`."""
     disk_cache = options.disk_cache
     return EngineOptions(
         context=options.ctx,
@@ -35,31 +36,37 @@ def engine_options(options: ServeOptions) -> EngineOptions:
 
 
 def parse_endpoints(text: str | None) -> tuple[str, ...]:
-    """``HOST:PORT,HOST:PORT`` as its parts; whether they are addresses is looked at when they are asked."""
-    return tuple(part.strip() for part in text.split(",")) if text else ()
+    """``HOST:PORT,HOST:PORT`` as its parts. Raises :class:`InvalidOptionError` for what is no address."""
+    endpoints = tuple(part.strip() for part in text.split(",")) if text else ()
+    for endpoint in endpoints:
+        try:
+            split_endpoint(endpoint)
+        except DeviceError as error:
+            raise InvalidOptionError(str(error)) from error
+    return endpoints
 
 
 def parse_limits(text: str) -> tuple[Limit, ...]:
-    """``CUDA0:20,CUDA1`` as devices with a limit in GiB. Raises :class:`InvalidRequestError`."""
+    """``CUDA0:20,CUDA1`` as devices with a limit in GiB. Raises :class:`InvalidOptionError`."""
     limits = []
     for part in text.split(","):
         name, _, most = part.strip().partition(":")
         try:
             limit = Limit(name, round(float(most) * 2**30) if most else None)
         except (ValueError, OverflowError) as error:
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.") from error
+            raise InvalidOptionError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.") from error
         if not name or (limit.most is not None and limit.most < 0):
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.")
+            raise InvalidOptionError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.")
         limits.append(limit)
     return tuple(limits)
 
 
 def parse_split(text: str) -> tuple[float, ...]:
-    """``3,1`` as parts of the layers for each device. Raises :class:`InvalidRequestError`."""
+    """``3,1`` as parts of the layers for each device. Raises :class:`InvalidOptionError`."""
     try:
         parts = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
+        raise InvalidOptionError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
     if not all(part >= 0 for part in parts) or not 0 < sum(parts) < float("inf"):
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.")
+        raise InvalidOptionError(f"{text} is no tensor split: write parts for each device, as 3,1.")
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from localqwen.engine import probe, registry
 from localqwen.engine.as_plan import as_plan
 from localqwen.engine.asked import Asked
-from localqwen.engine.calibration import calibrated
+from localqwen.engine.calibration import calibrated, predicted
 from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
@@ -24,9 +25,9 @@ from localqwen.engine.inventory import (
     Inventory,
     Limit,
     identity,
-    note_speed,
     take_inventory,
 )
+from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
 from localqwen.engine.padding import matrices, padded_shape
@@ -38,10 +39,11 @@ from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
 from localqwen.engine.too_large import Way, too_large
-from localqwen.plan import Plan
+from localqwen.plan import LastLoad, Plan
 
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
 MOST_REST = 256 << 20
+LEAST_PROMPT = 32  # with fewer tokens llama.cpp computes otherwise: no GPU helps with the CPU's layers
 EXPLAINING, REFUSING = 6, 24  # questions to llama.cpp, beyond those of the search, that sentences are worth
 
 
@@ -144,18 +146,35 @@ class Planner:
         self._remembered.note_load(plan, taken)
         return taken
 
-    def measured(self, plan: Plan, prefill: float, decode: float) -> None:
-        """A benchmark's tokens per second: the devices' speeds become such that the cost model says the same."""
-        inventory = self.inventory
-        work = Work(read_shape(self._path), plan.context, plan.kv_type, plan.ubatch)
+    def expected(self, plan: Plan, prompt: int) -> tuple[float, float]:
+        """Tokens per second of a prompt of so many tokens and of the answer's beginning, by the cost model."""
+        if plan.split_mode == "tensor":
+            return plan.prefill, plan.decode
+        return predicted(*self._work(plan, prompt))
+
+    def measured(self, plan: Plan, prompt: int, prefill: float, decode: float) -> None:
+        """A benchmark's tokens per second: for this file, the cost model says the same from now on.
+
+        Of a split of tensors nothing is learned, since it is not the cards' speed that makes it differ.
+        """
+        if plan.split_mode == "layer":
+            few = prompt < LEAST_PROMPT
+            speeds = calibrated(*self._work(plan, prompt), None if few else prefill, decode)
+            self._remembered.note_speeds(self.inventory, speeds)
+
+    def _work(self, plan: Plan, prompt: int) -> tuple[Work, Device, list[Device], list[int]]:
+        """What the cost model needs for a plan, and for a prompt of so many tokens."""
+        inventory = self._remembered.corrected(self.inventory)
+        at_once = prompt / math.ceil(prompt / plan.ubatch)  # the last ubatch may be short of tokens
+        work = Work(read_shape(self._path), plan.context, plan.kv_type, at_once)
         used = {share.device for share in plan.devices if share.count}
         devices = [device for device in inventory.devices if device.name in used]
         counts = [plan.shares[-1].count, *(share.count for share in plan.devices if share.count)]
-        if plan.split_mode == "layer":
-            for device, speed in calibrated(work, inventory.cpu, devices, counts, prefill, decode).items():
-                handle = next((one for one in inventory.handles if one.name == device), None)
-                note_speed(self._notebook, handle, self._options.threads, speed)
-            self.look_again()
+        return work, inventory.cpu, devices, counts
+
+    def last_load(self) -> LastLoad | None:
+        """What loading the file took the last time, and what had been projected."""
+        return self._remembered.last_load()
 
     def _searched(self, inventory: Inventory) -> Plan:
         wishes = self._options.wishes
