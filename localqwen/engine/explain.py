@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from localqwen.engine.candidate import Bytes, Candidate, Count, Found, Wishes
 from localqwen.engine.search import Search
 from localqwen.engine.shape import Shape
-from localqwen.engine.too_large import Way
+from localqwen.engine.too_large import WITHOUT_DEVICES, Way
 from localqwen.plan import KvType, Plan
 from localqwen.plan_picture import mib
 
@@ -74,7 +74,7 @@ class Explainer:
         return f"{said}: one more takes up to {mib(layer)}, and {listed}."
 
     def _why_no_gpu(self) -> str:
-        if any(way.words == "no --devices" for way in self.ways):
+        if any(way.words == WITHOUT_DEVICES for way in self.ways):
             return "--devices leaves no GPU, so the CPU has all layers."
         return (
             "There is no GPU to use, so the CPU has all layers: `localqwen doctor` says whether one is there that "
@@ -100,13 +100,13 @@ class Explainer:
         plan, wishes = self.plan, self.search.wishes
         kept = replace(wishes, context=plan.context, kv_type=plan.kv_type)
         for words, changed in (
-            (f"--ctx {plan.context // 2}", replace(kept, context=plan.context // 2)),
-            ("--kv-type q8_0", replace(kept, kv_type="q8_0")),
-            ("--kv-type f16", replace(kept, kv_type="f16")),
-            ("no --gpu-layers", replace(kept, gpu_layers=None)),
-            ("no --tensor-split", replace(kept, tensor_split=None)),
-            ("no --split-mode", replace(kept, split_mode=None)),
-            ("no --ubatch", replace(kept, ubatch=None)),
+            (f"With --ctx {plan.context // 2}", replace(kept, context=plan.context // 2)),
+            ("With --kv-type q8_0", replace(kept, kv_type="q8_0")),
+            ("With --kv-type f16", replace(kept, kv_type="f16")),
+            ("Without --gpu-layers", replace(kept, gpu_layers=None)),
+            ("Without --tensor-split", replace(kept, tensor_split=None)),
+            ("Without --split-mode", replace(kept, split_mode=None)),
+            ("Without --ubatch", replace(kept, ubatch=None)),
         ):
             other = self._best(changed) if changed != kept else None
             if other is not None and self._is_worth(other):
@@ -114,7 +114,7 @@ class Explainer:
         for way in self.ways:
             other = way.search.best(way.count)
             if other is not None and self._is_worth(other):
-                yield f"{way.words}: {self._outcome(other, way.search)}."
+                yield f"{way.words.capitalize()}: {self._outcome(other, way.search)}."
         if self.padded is not None and (sentence := self._padding(self.padded)):
             yield sentence
         if sentence := self._another_gpu():
@@ -147,15 +147,14 @@ class Explainer:
         """How much memory the layers that are not on GPUs would need there."""
         plan, search = self.plan, self.search
         missing = plan.layers + 1 - plan.gpu_layers
-        if not missing:
+        if not missing or search.wishes.gpu_layers is not None or search.wishes.tensor_split is not None:
             return ""
         shape, devices = search.shape, search.devices
         needed = sum([*shape.layer_bytes, shape.output_bytes][:missing])
         needed += min(missing, shape.layers) * shape.kv_bytes(plan.context, plan.kv_type)
         needed += 3 * shape.compute_bytes(plan.context, plan.ubatch)  # as GPUs that take turns allocate
-        if not devices or search.wishes.gpu_layers is not None or search.wishes.tensor_split is not None:
-            what = "A GPU" if not devices else "Another GPU"
-            return f"{what} with {needed / 2**30:.1f} GiB free would hold the {'' if not devices else 'other '}layers."
+        if not devices:
+            return f"A GPU with {needed / 2**30:.1f} GiB free would hold the layers."
         best = max(devices, key=lambda device: device.speed.read)
         card = replace(best, name=ANOTHER, free=needed + best.rest)
         wishes = replace(search.wishes, context=plan.context, kv_type=plan.kv_type, ubatch=plan.ubatch)

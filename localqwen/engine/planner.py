@@ -38,7 +38,7 @@ from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
 from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
-from localqwen.engine.too_large import Way, too_large
+from localqwen.engine.too_large import WITHOUT_DEVICES, Way, too_large
 from localqwen.plan import LastLoad, Plan
 
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
@@ -217,11 +217,11 @@ class Planner:
             whole = self._remembered.corrected(whole)
             roomy = replace(search, devices=whole.devices, cpu=whole.cpu)
             count = Asked(lambda candidate: self._count(whole, search.shape, candidate)).at_most(EXPLAINING)
-            ways.append(Way("no --devices", roomy, count))
+            ways.append(Way(WITHOUT_DEVICES, roomy, count))
         if self._options.draft is not None:
             alone = replace(search, devices=inventory.devices, cpu=inventory.cpu)
             count = Asked(lambda candidate: self._count(inventory, search.shape, candidate)).at_most(EXPLAINING)
-            ways.append(Way("no --draft", alone, count))
+            ways.append(Way("without --draft", alone, count))
         return ways
 
     def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:

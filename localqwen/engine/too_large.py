@@ -10,12 +10,13 @@ from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search
 from localqwen.errors import OutOfMemoryError
 
 ENDLESS = 1 << 60
+WITHOUT_DEVICES = "without --devices"
 LEAST, STEP = 256, 1024  # tokens of a context that is proposed
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Another search that may find something, and the ``words`` for what has to be done for it."""
+    """Another search that may find something, and ``words`` for it such as "without --devices"."""
 
     words: str
     search: Search
@@ -42,7 +43,7 @@ def too_large(name: str, search: Search, count: Count, ways: Sequence[Way] = ())
         said += f", so leave out {' and '.join(_pins_of_layers(wishes))}" if layers else ""
     if fitting:
         listed = " or ".join([", ".join(fitting[:-1]), fitting[-1]] if len(fitting) > 1 else fitting)
-        return OutOfMemoryError(f"{said}; it would fit with {listed}.")
+        return OutOfMemoryError(f"{said}; it would fit {listed}.")
     return OutOfMemoryError(f"{said}, and no smaller --ctx helps: close other programs, or use a smaller model.")
 
 
@@ -107,15 +108,15 @@ def _other_options(search: Search, count: Count) -> Iterator[str]:
     """The options that would do, with all others as they are."""
     wishes = search.wishes
     if wishes.split_mode == "tensor" and _fits(search, replace(wishes, split_mode="layer"), count):
-        yield "--split-mode layer"
+        yield "with --split-mode layer"
     rounded = wishes.kv_type == "f16" and wishes.split_mode != "tensor"
     if rounded and _fits(search, replace(wishes, kv_type="q8_0"), count):
-        yield "--kv-type q8_0"
+        yield "with --kv-type q8_0"
     smaller = wishes.ubatch is not None and wishes.ubatch > UBATCHES[0]
     if smaller and _fits(search, replace(wishes, ubatch=UBATCHES[0]), count):
-        yield f"--ubatch {UBATCHES[0]}"
+        yield f"with --ubatch {UBATCHES[0]}"
     if context := _longest_context(search, count):
-        yield f"--ctx {context}"
+        yield f"with --ctx {context}"
 
 
 def _longest_context(search: Search, count: Count) -> int:

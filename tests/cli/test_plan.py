@@ -91,7 +91,7 @@ def test_wrong_usage_is_told_apart(options: list[str]) -> None:
 @pytest.mark.usefixtures("demo_home")
 def test_what_was_left_out_would_help() -> None:
     result = CliRunner().invoke(cli, ["plan", "demo", "--devices", "CPU:0.01"])
-    assert re.search(r"CPU lacks [\d,]+ MiB; it would fit with no --devices\.", str(result.exception))
+    assert re.search(r"CPU lacks [\d,]+ MiB; it would fit without --devices\.", str(result.exception))
     result = CliRunner().invoke(cli, ["plan", "demo", "--devices", "CPU:0.43", "--ctx", "32768", "--kv-type", "f16"])
     context = re.search(r"--ctx (\d+)", str(result.exception))
     assert context is not None

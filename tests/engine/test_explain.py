@@ -20,7 +20,7 @@ from localqwen.engine.machine import Device
 from localqwen.engine.padding import Matrix, matrices, padded_shape
 from localqwen.engine.search import Search
 from localqwen.engine.shape import Shape
-from localqwen.engine.too_large import Way
+from localqwen.engine.too_large import WITHOUT_DEVICES, Way
 from localqwen.plan import Plan
 from tests.engine.machines import QWEN2_05B, QWEN2_72B, counted, cpu, gpu
 from tests.fixtures.hollow import PADDED_72B, QWEN2_7B, write_hollow
@@ -68,10 +68,12 @@ def test_no_gpu() -> None:
 
 def test_devices_that_were_left_out_would_help() -> None:
     roomy = Search(QWEN2_72B, [gpu(0, 80)], cpu(64), Wishes(), 32768, 131072)
-    way = Way("no --devices", roomy, counting(roomy))
+    way = Way(WITHOUT_DEVICES, roomy, counting(roomy))
     plan, _ = explained([], cpu(64), Wishes(), QWEN2_72B, way)
     assert plan.why[0] == "--devices leaves no GPU, so the CPU has all layers."
-    assert any(re.match(r"no --devices: 81 of 81 layers on GPU0, about [\d.]+ tok/s\.", line) for line in plan.help)
+    assert any(
+        re.match(r"Without --devices: 81 of 81 layers on GPU0, about [\d.]+ tok/s\.", line) for line in plan.help
+    )
 
 
 def test_a_shorter_context_and_a_rounder_cache_have_their_reasons() -> None:
@@ -118,17 +120,17 @@ def test_what_would_help_is_what_llama_cpp_counts(wishes: Wishes) -> None:
     plan, search = explained([gpu(0, 23.2, 2000e9)], cpu(64), wishes)
     kept = replace(wishes, context=plan.context, kv_type=plan.kv_type)
     for words, changed in (
-        (f"--ctx {plan.context // 2}", replace(kept, context=plan.context // 2)),
-        ("--kv-type q8_0", replace(kept, kv_type="q8_0")),
-        ("no --gpu-layers", replace(kept, gpu_layers=None)),
-        ("no --ubatch", replace(kept, ubatch=None)),
+        (f"With --ctx {plan.context // 2}", replace(kept, context=plan.context // 2)),
+        ("With --kv-type q8_0", replace(kept, kv_type="q8_0")),
+        ("Without --gpu-layers", replace(kept, gpu_layers=None)),
+        ("Without --ubatch", replace(kept, ubatch=None)),
     ):
         other = found_by(replace(search, wishes=changed)).candidate
         expected = f"{words}: {sum(other.counts[1:])} of 81 layers on GPU0, about {1 / other.decode:,.1f} tok/s."
         worth = changed != kept and plan.decode * WORTH <= 1 / other.decode
         assert (expected in plan.help) is worth, words
     if wishes.kv_type == "f16":
-        assert any(line.startswith("--kv-type q8_0: ") for line in plan.help), "the formula alone hid it"
+        assert any(line.startswith("With --kv-type q8_0: ") for line in plan.help), "the formula alone hid it"
 
 
 def test_another_card_is_as_large_as_it_says() -> None:
