@@ -9,6 +9,7 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 
+from localqwen.engine import native
 from localqwen.engine.context import Batch, Context, ContextOptions
 from localqwen.engine.faults import remembering_death, step_down
 from localqwen.engine.model import Model
@@ -65,7 +66,7 @@ def _measured(planner: Planner, solution: Solution, path: Path, exercise: Exerci
         raise InvalidRequestError(
             f"{depth} + {prompt} + {tokens} tokens are more than the context of {plan.context}: use a larger --ctx."
         )
-    with Model.load(path, solution.placement) as model:
+    with native.allocations() as reported, Model.load(path, solution.placement) as model:
         rope = rope_for(depth + prompt + tokens, model.window, yarn)
         context = Context(model, ContextOptions(plan.context, plan.threads, rope, plan.kv_type, plan.ubatch))
         batch = Batch(plan.ubatch)
@@ -82,7 +83,7 @@ def _measured(planner: Planner, solution: Solution, path: Path, exercise: Exerci
 
         try:
             context.warm_up()
-            taken = planner.loaded(plan)
+            taken = planner.loaded(plan, reported())
             llama.llama_synchronize(context.handle)
             if depth:
                 run(0, depth, plan.ubatch)

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import llama_cpp
 
 from localqwen import paths
-from localqwen.engine import rope
+from localqwen.engine import native, rope
 from localqwen.engine.caches import Caches
 from localqwen.engine.context import ContextOptions
 from localqwen.engine.devices import available_memory
@@ -188,33 +188,35 @@ class Engine:
             # What ends the process in an answer, as a driver without memory, teaches the next start as well.
             with remembering_death(planner, solution.plan), ExitStack() as stack:
                 try:
-                    loaded = self._load(stack, solution, source)
+                    loaded, reported = self._load(stack, solution, source)
                 except OutOfMemoryError:
                     if self._options.gpu_layers is not None or not step_down(planner, solution.plan):
                         raise
                 else:
-                    self.planned = Planned(solution.plan, tuple(planner.loaded(solution.plan).items()))
+                    self.planned = Planned(solution.plan, tuple(planner.loaded(solution.plan, reported).items()))
                     self._run(loaded, solution.plan)
                     return
 
-    def _load(self, stack: ExitStack, solution: Solution, source: str) -> Loaded:
-        """Load all there is; ``stack`` frees it."""
+    def _load(self, stack: ExitStack, solution: Solution, source: str) -> tuple[Loaded, dict[str, int]]:
+        """Load all there is; ``stack`` frees it. Also returns what llama.cpp says the model takes on each device."""
         plan, options = solution.plan, self._options
-        model = stack.enter_context(Model.load(self.path, solution.placement, self._report))
-        base = ContextOptions(plan.context, plan.threads, Rope(1.0, model.window.native), plan.kv_type, plan.ubatch)
-        # RAM is everybody's, and so a cache there begins small. What was planned on a card is taken at once.
-        start = min(plan.context, model.window.native) if plan.devices else None
-        all_kv = sum(share.kv for share in plan.shares)
-        in_ram = plan.shares[-1].kv / all_kv if all_kv else 1.0
-        caches = Caches(model, base, self._states(plan.kv_type), functools.partial(self._may_grow, in_ram), start)
-        stack.callback(caches.close)
-        cache = caches.get(rope.rope_for(1, model.window, options.yarn), 1)  # fail now rather than at a request
-        if plan.devices and cache is not None:
-            cache.context.warm_up()
+        with native.allocations() as reported:
+            model = stack.enter_context(Model.load(self.path, solution.placement, self._report))
+            base = ContextOptions(plan.context, plan.threads, Rope(1.0, model.window.native), plan.kv_type, plan.ubatch)
+            # RAM is everybody's, and so a cache there begins small. What was planned on a card is taken at once.
+            start = min(plan.context, model.window.native) if plan.devices else None
+            all_kv = sum(share.kv for share in plan.shares)
+            in_ram = plan.shares[-1].kv / all_kv if all_kv else 1.0
+            caches = Caches(model, base, self._states(plan.kv_type), functools.partial(self._may_grow, in_ram), start)
+            stack.callback(caches.close)
+            cache = caches.get(rope.rope_for(1, model.window, options.yarn), 1)  # fail now rather than at a request
+            if plan.devices and cache is not None:
+                cache.context.warm_up()
         draft = self._drafter(model, solution)
         if isinstance(draft, DraftModel):
             stack.callback(draft.close)
-        return Loaded(model, source, caches, plan.threads, self.stats, yarn=options.yarn, draft=draft)
+        loaded = Loaded(model, source, caches, plan.threads, self.stats, yarn=options.yarn, draft=draft)
+        return loaded, reported()
 
     def _run(self, loaded: Loaded, plan: Plan) -> None:
         self._users.open(loaded)

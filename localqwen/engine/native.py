@@ -28,10 +28,16 @@ LAST_WORDS_SECONDS = 1.0
 log = logging.getLogger("localqwen.llama")
 
 
+# As "load_tensors: RPC0[127.0.0.1:50052] model buffer size =    73.24 MiB"; what is mapped or repacked is the CPU's.
+_BUFFER = re.compile(r"(\w+)(?:\[[^\]]*\])?\s+(\w+) buffer size =\s*([\d.]+) MiB")
+_IN_RAM = re.compile(r"CPU|\w*Host$")
+
+
 class _Recent:
     """llama.cpp's last log lines, so that a failure can be explained in its words."""
 
     def __init__(self) -> None:
+        self.buffers: dict[tuple[str, str], int] | None = None  # by name and use, while somebody wants to know
         self.muted = False  # llama.cpp calls it an error when it is told to stop
         self._lines: deque[tuple[int, str]] = deque(maxlen=RECENT_LINES)
         self._partial = ""
@@ -45,6 +51,8 @@ class _Recent:
             *lines, self._partial = (self._partial + text).split("\n")
             for line in filter(str.strip, lines):
                 self._lines.append((self._level, line))
+                if self.buffers is not None and (match := _BUFFER.search(line)):
+                    self.buffers[match[1], match[2]] = round(float(match[3]) * 2**20)
                 if self._level in (WARN, ERROR) and not self.muted:
                     log.log(logging.ERROR if self._level == ERROR else logging.WARNING, "%s", line)
 
@@ -81,6 +89,25 @@ def forget_errors() -> None:
 def recent_errors() -> list[str]:
     """llama.cpp's error lines since :func:`forget_errors`, oldest first, without the function's name in front."""
     return [line.partition(": ")[2] or line for line in _recent.errors()]
+
+
+@contextmanager
+def allocations() -> Iterator[Callable[[], dict[str, int]]]:
+    """What llama.cpp says to have allocated while the block ran: a function that tells the bytes by device."""
+    buffers: dict[tuple[str, str], int] = {}
+
+    def by_device() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (name, _), size in buffers.items():
+            device = "CPU" if _IN_RAM.match(name) else name
+            found[device] = found.get(device, 0) + size
+        return found
+
+    _recent.buffers = buffers
+    try:
+        yield by_device
+    finally:
+        _recent.buffers = None
 
 
 # In its words, and CUDA's.

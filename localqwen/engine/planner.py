@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,8 +128,11 @@ class Planner:
             self._remembered.avoid_tensors(self.inventory)
         self.out_of_memory(plan, device)
 
-    def loaded(self, plan: Plan) -> dict[str, int]:
-        """It was loaded: note, and return, what it took on each device, by what is free there now."""
+    def loaded(self, plan: Plan, reported: Mapping[str, int] | None = None) -> dict[str, int]:
+        """It was loaded: note, and return, what it took on each device, by what is free there now.
+
+        ``reported`` are bytes that llama.cpp says to have allocated, for devices that do not tell what is free.
+        """
         inventory = self.inventory
         before = {
             handle.name: (handle, free) for handle, free in zip(inventory.handles, inventory.unlimited, strict=True)
@@ -143,7 +146,7 @@ class Planner:
             # Beyond that it is another program's doing, or the draft model's.
             if handle.backend == "CUDA" and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
                 self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
-        self._remembered.note_load(plan, taken)
+        self._remembered.note_load(plan, taken, reported or {})
         return taken
 
     def expected(self, plan: Plan, prompt: int) -> tuple[float, float]:

@@ -112,10 +112,19 @@ class Remembered:
         for name, speed in speeds.items():
             self._notebook.put(SHOWN, self._device(inventory, name), list(asdict(speed).values()))
 
-    def note_load(self, plan: Plan, taken: Mapping[str, int]) -> None:
-        """Note the bytes that ``plan`` really took on each device."""
-        rows = tuple((share.device, share.used, taken[share.device]) for share in plan.devices)
-        load = LastLoad(time.time(), plan.context, plan.kv_type, plan.ubatch, rows)
+    def note_load(self, plan: Plan, taken: Mapping[str, int], reported: Mapping[str, int] | None = None) -> None:
+        """Note the bytes that ``plan`` really took on each device.
+
+        Where a device does not tell, what llama.cpp has ``reported`` is compared with what was planned for it alone.
+        """
+        rows = []
+        for share in plan.shares if plan.devices else ():
+            real, said = taken.get(share.device, 0), (reported or {}).get(share.device, 0)
+            if real > 0:
+                rows.append((share.device, share.used, real))
+            elif said > 0:
+                rows.append((share.device, share.weights + share.kv + share.compute, said))
+        load = LastLoad(time.time(), plan.context, plan.kv_type, plan.ubatch, tuple(rows))
         self._notebook.put(LOADS, self._identity(), load.as_json())
 
     def last_load(self) -> LastLoad | None:

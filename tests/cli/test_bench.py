@@ -125,6 +125,24 @@ except OutOfMemoryError:
 """
 
 
+def test_what_a_device_does_not_tell_llama_cpp_does(demo_gguf: Path, tmp_path: Path) -> None:
+    """A worker's CPU says to be as free as before."""
+    with worker(tmp_path / "worker.log") as (endpoint, _):
+        options = [str(demo_gguf), "--rpc", endpoint, "--gpu-layers", "20", "--ctx", "1024", "--kv-type", "f16"]
+        for arguments in (["bench", *options, *SHORT[2:-1]], ["plan", *options, "--json"]):
+            command = [sys.executable, "-m", "localqwen", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
+            assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    taken = {device: (planned, real) for device, planned, real in answer["last_load"]["taken"]}
+    shares = {share["device"]: share for share in answer["shares"]}
+    assert set(taken) == set(shares) == {"RPC0", "CPU"}
+    for device, (planned, real) in taken.items():
+        assert planned == sum(shares[device][part] for part in ("weights", "kv", "compute"))
+        assert real >= planned * 0.999, device
+    assert taken["RPC0"][1] == pytest.approx(taken["RPC0"][0], rel=0.01)
+
+
 def test_a_bench_without_memory_steps_down(demo_gguf: Path, tmp_path: Path) -> None:
     with worker(tmp_path / "worker.log") as (endpoint, _):
         command = [sys.executable, "-c", STEPPING_DOWN, str(demo_gguf), endpoint]
