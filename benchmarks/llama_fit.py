@@ -14,6 +14,7 @@ import llama_cpp.llama_cpp as llama
 
 from localqwen.engine import native, probe
 from localqwen.engine.context import ContextOptions, parameters
+from localqwen.engine.placement import ALL_LAYERS
 from localqwen.engine.rope import Rope
 from localqwen.plan import KvType
 
@@ -48,6 +49,8 @@ def fitted(path: Path, context: int, kv_type: KvType) -> dict[str, Any]:
     )
     if status:
         return {"error": f"it gives up ({status})"}
+    if model.n_gpu_layers < 0:  # as it was: everything fits
+        return {"gpu_layers": ALL_LAYERS, "split": []}
     layers = [round(part) for part in split]
     return {
         "gpu_layers": model.n_gpu_layers,

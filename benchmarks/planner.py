@@ -173,26 +173,26 @@ def neighbours(plan: dict[str, Any], reach: int, longest: int) -> list[Layout]:
     layers, total = sum(cards), plan["layers"] + 1
     other_kv = "q8_0" if plan["kv_type"] == "f16" else "f16"
     base: dict[str, Any] = {"kv_type": plan["kv_type"], "ubatch": plan["ubatch"], "split_mode": plan["split_mode"]}
-    found = [Layout(f"ubatch {size}", {**base, "ubatch": size}) for size in UBATCHES if size != plan["ubatch"]]
+    found = []
     if plan["split_mode"] == "layer":
-        found = [Layout(one.name, {**one.pins, "gpu_layers": layers}) for one in found]
-        steps = [step for step in range(-reach, reach + 1) if step and 0 <= layers + step <= total]
+        base["gpu_layers"] = layers
+        steps = [step for step in sorted(range(-reach, reach + 1), key=abs) if step and 0 <= layers + step <= total]
         found += [Layout(f"{layers + step} layers", {**base, "gpu_layers": layers + step}) for step in steps]
-        if layers < total:
-            pins = {**base, "gpu_layers": layers + 1, "ubatch": 128}
-            found.append(Layout(f"{layers + 1} layers, ubatch 128", pins))
         for at, count in enumerate(cards[1:]):
             for step in (-2, -1, 1, 2):
                 if cards[at] > step > -count:
                     moved = [*cards[:at], cards[at] - step, count + step, *cards[at + 2 :]]
-                    pins = {**base, "gpu_layers": layers, "tensor_split": ",".join(map(str, moved))}
+                    pins = {**base, "tensor_split": ",".join(map(str, moved))}
                     found.append(Layout(f"{' + '.join(map(str, moved))} layers", pins))
-        found.append(Layout(f"KV {other_kv}", {**base, "kv_type": other_kv}))
+        found.append(Layout(f"KV {other_kv}", {**base, "gpu_layers": None, "kv_type": other_kv}))
     if len(cards) > 1:
         other = "tensor" if plan["split_mode"] == "layer" else "layer"
         found.append(Layout(f"split {other}", {"split_mode": other}))
     if plan["split_mode"] == "tensor":
         found.append(Layout("split layer, KV q8_0", {"split_mode": "layer", "kv_type": "q8_0"}))
+    found += [Layout(f"ubatch {size}", {**base, "ubatch": size}) for size in UBATCHES if size != plan["ubatch"]]
+    if plan["split_mode"] == "layer" and layers < total:
+        found.append(Layout(f"{layers + 1} layers, ubatch 128", {**base, "gpu_layers": layers + 1, "ubatch": 128}))
     return found[:longest]
 
 
@@ -204,7 +204,10 @@ def sweep(arguments: argparse.Namespace) -> None:
         notebook = Path(folder) / "planner.json"
 
         def load(layout: Layout) -> dict[str, Any]:
-            return measured(arguments.file, notebook, ctx=context, prompt=arguments.prompt, **layout.pins)
+            result = measured(arguments.file, notebook, ctx=context, prompt=arguments.prompt, **layout.pins)
+            said = f"{result['decode']:.2f} tok/s" if "decode" in result else result["error"]
+            print(f"{layout.name}: {said}", file=sys.stderr, flush=True)
+            return result
 
         chosen = load(Layout("chosen", {}))
         if "decode" not in chosen:

@@ -78,6 +78,9 @@ def _measured(planner: Planner, solution: Solution, path: Path, exercise: Exerci
                 batch.clear()
                 batch.add(0, ids[at : min(at + at_once, start + count)], at, 1)
                 context.decode(batch)
+                if at_once == 1:
+                    # Whoever chooses the next token waits for this one; otherwise cards would work on several.
+                    llama.llama_synchronize(context.handle)
             llama.llama_synchronize(context.handle)  # a GPU is still at it
             return count / (time.perf_counter() - began)
 
