@@ -64,7 +64,7 @@ def only(free: float) -> Iterator[None]:
 
 def child(arguments: argparse.Namespace) -> None:
     """Plan, load and measure once; print JSON."""
-    from localqwen.engine.bench import bench
+    from localqwen.engine.bench import Exercise, bench
     from localqwen.engine.candidate import Wishes
     from localqwen.engine.notebook import Notebook
     from localqwen.engine.planner import Planner, PlanOptions
@@ -97,8 +97,9 @@ def child(arguments: argparse.Namespace) -> None:
         if not arguments.dry:
             full = solution.plan.gpu_layers > solution.plan.layers
             tokens = TOKENS if full else FEW_TOKENS  # a layer in RAM takes its time
-            taken, prefill, decode = bench(planner, solution, arguments.file, arguments.prompt, tokens, 0, REPEAT)
-            result |= {"taken": taken, "prefill": prefill, "decode": decode}
+            exercise = Exercise(arguments.prompt, tokens, 0, REPEAT)
+            real = bench(planner, arguments.file, exercise, pinned=True)  # running out of memory is to be seen
+            result |= {"taken": real.taken, "prefill": real.prefill, "decode": real.decode}
     except OutOfMemoryError as error:
         result["error"] = str(error)
     print("RESULT" + json.dumps(result), flush=True)

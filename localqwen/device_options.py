@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from localqwen.errors import InvalidRequestError
+from localqwen.errors import InvalidOptionError
 
 
 def endpoints(text: str | None) -> tuple[str, ...]:
@@ -13,10 +13,10 @@ def endpoints(text: str | None) -> tuple[str, ...]:
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host and port. Raises :class:`InvalidRequestError`."""
+    """Host and port. Raises :class:`InvalidOptionError`."""
     host, _, port = endpoint.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidRequestError(
+        raise InvalidOptionError(
             f"{endpoint} is no address of an RPC server: write it as HOST:PORT, as 127.0.0.1:50052."
         )
     return host, int(port)
@@ -44,26 +44,26 @@ def is_loopback(host: str) -> bool:
 
 
 def limits(text: str) -> tuple[tuple[str, int | None], ...]:
-    """``CUDA0:20,CUDA1`` as names and the most bytes of each, given in GiB. Raises :class:`InvalidRequestError`."""
+    """``CUDA0:20,CUDA1`` as names and the most bytes of each, given in GiB. Raises :class:`InvalidOptionError`."""
     found = []
     for part in text.split(","):
         name, _, most = part.strip().partition(":")
         try:
             limit = name, round(float(most) * 2**30) if most else None
         except (ValueError, OverflowError) as error:
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.") from error
+            raise InvalidOptionError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.") from error
         if not name or (limit[1] is not None and limit[1] < 0):
-            raise InvalidRequestError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.")
+            raise InvalidOptionError(f"{part} is no device: write NAME or NAME:GIB, as CUDA0:20.")
         found.append(limit)
     return tuple(found)
 
 
 def split(text: str) -> tuple[float, ...]:
-    """``3,1`` as parts of the layers for each device. Raises :class:`InvalidRequestError`."""
+    """``3,1`` as parts of the layers for each device. Raises :class:`InvalidOptionError`."""
     try:
         parts = tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
+        raise InvalidOptionError(f"{text} is no tensor split: write parts for each device, as 3,1.") from error
     if not all(part >= 0 for part in parts) or not 0 < sum(parts) < float("inf"):
-        raise InvalidRequestError(f"{text} is no tensor split: write parts for each device, as 3,1.")
+        raise InvalidOptionError(f"{text} is no tensor split: write parts for each device, as 3,1.")
     return parts

@@ -46,6 +46,12 @@ class InvalidRequestError(LocalqwenError):
         self.param = param
 
 
+class InvalidOptionError(InvalidRequestError):
+    """An option of the command line that says nothing, or contradicts another one: wrong usage."""
+
+    exit_code = 2
+
+
 class ServerError(LocalqwenError):
     """An OpenAI-compatible server answered with an error, went away, or cannot be reached."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias, get_args
 
 KvType: TypeAlias = Literal["f16", "q8_0", "q4_0"]
@@ -87,8 +87,35 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The opposite of :meth:`as_json`. Raises :class:`TypeError` or :class:`LookupError` for anything else."""
-        values = dict(data)
+        """The opposite of :meth:`as_json`; further keys are passed over.
+
+        Raises :class:`TypeError` or :class:`LookupError` for anything else.
+        """
+        values = {name: data[name] for name in (field.name for field in fields(cls))}
         values["shares"] = tuple(Share(**share) for share in values["shares"])
         values["why"], values["help"] = tuple(values["why"]), tuple(values["help"])
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class LastLoad:
+    """What loading a model took, ``when`` in seconds since 1970: ``taken`` are device, bytes planned, bytes taken."""
+
+    when: float
+    context: int
+    kv_type: KvType
+    ubatch: int
+    taken: tuple[tuple[str, int, int], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LastLoad:
+        """The opposite of :meth:`as_json`.
+
+        Raises :class:`TypeError`, :class:`ValueError` or :class:`LookupError` for anything else.
+        """
+        taken = tuple((str(device), int(planned), int(real)) for device, planned, real in data["taken"])
+        return cls(float(data["when"]), int(data["context"]), data["kv_type"], int(data["ubatch"]), taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from localqwen.plan import Plan, Share
+from localqwen.plan import LastLoad, Plan, Share
 
 WIDTH = 40
 PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░", "driver, draft model"), ("·", "free"))
@@ -47,6 +47,16 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
         yield from (f"- {line}" for line in plan.help)
 
 
+def last_load(load: LastLoad) -> Iterator[str]:
+    """What a model really took the last time, beside what had been planned then; nothing where no device can tell."""
+    for device, planned, real in load.taken:
+        if real > 0:
+            yield (
+                f"The last load ({load.context} tokens, {load.kv_type} KV cache) took {mib(real)} on {device}, planned "
+                f"were {mib(planned)}."
+            )
+
+
 def _bar(share: Share) -> str:
     """The device's memory, a part for each use; what is there at all gets at least one mark."""
     whole = max(share.free, share.used, 1)
@@ -70,7 +80,7 @@ def _layers(share: Share, plan: Plan) -> str:
         parts.append("output")
     if plan.split_mode == "tensor" and share.kind != "cpu":
         return f"a part of each of the {plan.layers} layers"
-    return ", ".join(parts)
+    return ", ".join(parts) or "the draft model"
 
 
 def _gib(size: int) -> str:

@@ -14,7 +14,7 @@ from localqwen.serve_options import ServeOptions
 
 
 def engine_options(options: ServeOptions) -> EngineOptions:
-    """The same as the engine's. Raises :class:`InvalidRequestError`."""
+    """The same as the engine's. Raises :class:`InvalidOptionError`."""
     disk_cache = options.disk_cache
     return EngineOptions(
         context=options.ctx,
@@ -34,5 +34,5 @@ def engine_options(options: ServeOptions) -> EngineOptions:
 
 
 def device_limits(text: str) -> tuple[Limit, ...]:
-    """``CUDA0:20,CUDA1`` as devices with a limit in GiB. Raises :class:`InvalidRequestError`."""
+    """``CUDA0:20,CUDA1`` as devices with a limit in GiB. Raises :class:`InvalidOptionError`."""
     return tuple(Limit(name, most) for name, most in device_options.limits(text))

@@ -24,13 +24,13 @@ def command(model: str, options: ServeOptions, *, as_json: bool) -> None:
     from localqwen.cli.engine_options import engine_options
     from localqwen.engine.notebook import Notebook
     from localqwen.engine.planner import Planner
-    from localqwen.plan_picture import picture
+    from localqwen.plan_picture import last_load, picture
 
     path = library.resolve(model)
     planner = Planner(path, engine_options(options).for_planner, Notebook(paths.planner_path()))
-    plan = planner.plan().plan
+    plan, load = planner.plan().plan, planner.last_load()
     if as_json:
-        click.echo(json.dumps(plan.as_json(), indent=2))
+        click.echo(json.dumps(plan.as_json() | {"last_load": load.as_json() if load is not None else None}, indent=2))
         return
-    for line in picture(plan):
+    for line in (*picture(plan), *(last_load(load) if load is not None else ())):
         click.echo(printable(line))

@@ -11,30 +11,43 @@ from localqwen.engine.speed import Work, helper_for
 LEAST = 0.05  # of what a device was thought to take: what is beyond is another one's doing
 
 
+def predicted(work: Work, cpu: Device, devices: Sequence[Device], counts: Sequence[int]) -> tuple[float, float]:
+    """Tokens per second of prefill, and of decode at the beginning of a conversation, by the cost model.
+
+    ``counts`` are the layers of the CPU and of each device.
+    """
+    places = [cpu, *devices]
+    helper = _helper(places, counts)
+    prefill = _by_device([work.prefill(device, helper if device is cpu else None) for device in places], counts)
+    decode = _by_device([work.decode(device, 0) for device in places], counts)
+    return 1 / sum(prefill), 1 / (sum(decode) + _latency(places, counts))
+
+
 def calibrated(
-    work: Work, cpu: Device, devices: Sequence[Device], counts: Sequence[int], prefill: float, decode: float
+    work: Work, cpu: Device, devices: Sequence[Device], counts: Sequence[int], prefill: float | None, decode: float
 ) -> dict[str, Speed]:
-    """The speeds with which the cost model says ``prefill`` and ``decode`` tokens per second of this plan.
+    """The speeds with which the cost model says ``prefill`` (if that is known) and ``decode`` tokens per second.
 
     ``counts`` are the layers of the CPU and of each device. What the model was wrong by is put down to the device that
     takes longest: for decode to its reading, for prefill to its computing, or to the uploads of the CPU's layers.
     """
     before = [cpu, *devices]
-    after = _prefill(work, _decode(work, before, counts, decode), counts, prefill)
+    after = _decode(work, before, counts, decode)
+    if prefill is not None:
+        after = _prefill(work, after, counts, prefill)
     pairs = zip(before, after, strict=True)
     return {new.name: new.speed for old, new in pairs if new.speed != old.speed}
 
 
 def _decode(work: Work, devices: Sequence[Device], counts: Sequence[int], measured: float) -> list[Device]:
     reading = _by_device([work.decode(device, 0) for device in devices], counts)
-    latency = sum(device.speed.latency for device, count in zip(devices, counts, strict=True) if count)
-    at, times = _slowest(reading, 1 / measured - latency)
+    at, times = _slowest(reading, 1 / measured - _latency(devices, counts))
     speed = devices[at].speed
     return _with(devices, at, replace(speed, read=speed.read / times))
 
 
 def _prefill(work: Work, devices: Sequence[Device], counts: Sequence[int], measured: float) -> list[Device]:
-    helper = helper_for([device for device, count in zip(devices, counts, strict=True) if count])
+    helper = _helper(devices, counts)
     workers = [device if at or helper is None else helper for at, device in enumerate(devices)]
     sums = [work.prefill(device, helper if at == 0 else None) for at, device in enumerate(devices)]
     # Without the transfer of weights, which a device of endless bandwidth has.
@@ -53,6 +66,14 @@ def _prefill(work: Work, devices: Sequence[Device], counts: Sequence[int], measu
     at, times = _slowest(by_worker, 1 / measured - sum(transfers))
     speed = devices[at].speed
     return _with(devices, at, replace(speed, compute=speed.compute / times))
+
+
+def _helper(devices: Sequence[Device], counts: Sequence[int]) -> Device | None:
+    return helper_for([device for device, count in zip(devices, counts, strict=True) if count])
+
+
+def _latency(devices: Sequence[Device], counts: Sequence[int]) -> float:
+    return sum(device.speed.latency for device, count in zip(devices, counts, strict=True) if count)
 
 
 def _by_device(seconds: Sequence[Sequence[float]], counts: Sequence[int]) -> list[float]:

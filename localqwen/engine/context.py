@@ -19,7 +19,7 @@ from localqwen.engine.rope import Rope
 from localqwen.errors import LocalqwenError, OutOfMemoryError
 from localqwen.plan import KvType
 
-NO_ROOM, ABORTED = 1, 2
+NO_ROOM, ABORTED, NOT_ALLOCATED = 1, 2, -2
 # Conversations that a context can tell apart, and rows of logits that one decode may ask for: llama.cpp wants at least
 # as many of these as of those. At a vocabulary of 152064, a row is 0.6 MB.
 SEQUENCES = OUTPUTS = 16
@@ -52,6 +52,10 @@ class DecodeAbortedError(DecodeError):
 
 class NoRoomError(DecodeError):
     """The KV cache has too few free cells for a batch. Nothing has changed."""
+
+
+class NotAllocatedError(DecodeError):
+    """There was no memory for what a batch takes."""
 
 
 class CacheLostError(DecodeError):
@@ -105,7 +109,11 @@ class Context:
     """A KV cache of ``options.size`` cells under one position scaling."""
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
-        """Allocate the KV cache. Raises :class:`OutOfMemoryError` when there is no room for it."""
+        """Allocate the KV cache.
+
+        Raises :class:`OutOfMemoryError` when there is no room for it, :class:`LocalqwenError` when llama.cpp refuses
+        the options.
+        """
         self.model = model
         self.options = options
         self._abort = native.AbortFlag()
@@ -128,7 +136,7 @@ class Context:
     def decode(self, batch: Batch) -> None:
         """Compute a batch. The logits of its outputs stay until the next one.
 
-        Raises :class:`NoRoomError`, :class:`DecodeAbortedError` or :class:`DecodeError`.
+        Raises :class:`NoRoomError`, :class:`DecodeAbortedError`, :class:`NotAllocatedError` or :class:`DecodeError`.
         """
         batch.handle.n_tokens = len(batch)
         native.forget_errors()
@@ -140,13 +148,15 @@ class Context:
         if status == ABORTED:
             raise DecodeAbortedError("The answer was stopped.")
         reasons = "; ".join(native.recent_errors()) or f"llama_decode returned {status}"
-        raise DecodeError(f"llama.cpp could not compute ({reasons}): use a smaller --ctx or fewer --gpu-layers.")
+        kind = NotAllocatedError if status == NOT_ALLOCATED or native.is_about_memory(reasons) else DecodeError
+        raise kind(f"llama.cpp could not compute ({reasons}): use a smaller --ctx or fewer --gpu-layers.")
 
     def warm_up(self) -> None:
         """Compute a few tokens and forget them: drivers take memory, and time, at the first ones.
 
         First a prompt, then single tokens: CUDA makes a graph of the kernels when the same ones come again, of those
-        for a prompt too where a card computes it for layers in RAM.
+        for a prompt too where a card computes it for layers in RAM. Raises :class:`OutOfMemoryError` where there is
+        too little for them, and as :meth:`decode`.
         """
         batch = Batch(self.options.ubatch)
         prompt = min(WARM_UP, self.options.ubatch)
@@ -158,6 +168,8 @@ class Context:
                 batch.add(0, [0] * count, self.length(0), 1)
                 self.decode(batch)
             self.truncate(0, 0)
+        except NotAllocatedError as error:
+            raise OutOfMemoryError(str(error)) from error
         finally:
             batch.close()
 
@@ -228,9 +240,11 @@ class Context:
         handle: ctypes.c_void_p | None = llama.llama_init_from_model(self.model.handle, parameters(options))
         if not handle:
             reasons = native.recent_errors()
-            raise OutOfMemoryError(
-                f"There is not enough memory for a context of {options.size} tokens with {self.model.path.name}"
-                f"{f' ({reasons[0]})' if reasons else ''}: use a smaller --ctx."
+            what, why = f"a context of {options.size} tokens with {self.model.path.name}", "; ".join(reasons)
+            if native.is_about_memory(why):
+                raise OutOfMemoryError(f"There is not enough memory for {what} ({reasons[0]}): use a smaller --ctx.")
+            raise LocalqwenError(
+                f"llama.cpp cannot make {what} ({why or 'it gives no reason'}): leave out --kv-type and --ubatch."
             )
         llama.llama_set_abort_callback(handle, self._abort.callback, self._abort.data)
         self._memory = llama.llama_get_memory(handle)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from localqwen.engine.caches import Caches
 from localqwen.engine.context import ContextOptions
 from localqwen.engine.devices import available_memory
 from localqwen.engine.draft import DraftModel
+from localqwen.engine.faults import remembering_death, step_down
 from localqwen.engine.job import Begun, Job, Request, Sink
 from localqwen.engine.loaded import Loaded
 from localqwen.engine.model import Model, file_bytes
@@ -46,10 +46,6 @@ class Failed:
 
     error: LocalqwenError
 
-
-# In llama.cpp's words.
-NO_MEMORY = re.compile(r"out of memory|alloc|cudaGraphInstantiate", re.IGNORECASE)
-RAM = re.compile(r"\bCPU\w* buffer|ggml_aligned_malloc")
 
 State: TypeAlias = Loading | Ready | Failed
 
@@ -191,39 +187,38 @@ class Engine:
             solution = planner.plan()
             self.planned = Planned(solution.plan)
             self._report(0.0)
-            with ExitStack() as stack:
+            # What ends the process in an answer, as a driver without memory, teaches the next start as well.
+            with remembering_death(planner, solution.plan), ExitStack() as stack:
                 try:
-                    with native.at_abort(functools.partial(_died, planner, solution.plan)):
-                        loaded = self._load(stack, solution, source)
+                    loaded, reported = self._load(stack, solution, source)
                 except OutOfMemoryError:
-                    device = _device_at_fault(solution.plan, " ".join(native.recent_errors()))
-                    if device is None or self._options.gpu_layers is not None:
+                    if self._options.gpu_layers is not None or not step_down(planner, solution.plan):
                         raise
-                    planner.out_of_memory(solution.plan, device)
                 else:
-                    self.planned = Planned(solution.plan, tuple(planner.loaded(solution.plan).items()))
+                    self.planned = Planned(solution.plan, tuple(planner.loaded(solution.plan, reported).items()))
                     self._run(loaded, solution.plan)
                     return
-            planner.look_again()
 
-    def _load(self, stack: ExitStack, solution: Solution, source: str) -> Loaded:
-        """Load all there is; ``stack`` frees it."""
+    def _load(self, stack: ExitStack, solution: Solution, source: str) -> tuple[Loaded, dict[str, int]]:
+        """Load all there is; ``stack`` frees it. Also returns what llama.cpp says the model takes on each device."""
         plan, options = solution.plan, self._options
-        model = stack.enter_context(Model.load(self.path, solution.placement, self._report))
-        base = ContextOptions(plan.context, plan.threads, Rope(1.0, model.window.native), plan.kv_type, plan.ubatch)
-        # RAM is everybody's, and so a cache there begins small. What was planned on a card is taken at once.
-        start = min(plan.context, model.window.native) if plan.devices else None
-        all_kv = sum(share.kv for share in plan.shares)
-        in_ram = plan.shares[-1].kv / all_kv if all_kv else 1.0
-        caches = Caches(model, base, self._states(plan.kv_type), functools.partial(self._may_grow, in_ram), start)
-        stack.callback(caches.close)
-        cache = caches.get(rope.rope_for(1, model.window, options.yarn), 1)  # fail now rather than at a request
-        if plan.devices and cache is not None:
-            cache.context.warm_up()
+        with native.allocations() as reported:
+            model = stack.enter_context(Model.load(self.path, solution.placement, self._report))
+            base = ContextOptions(plan.context, plan.threads, Rope(1.0, model.window.native), plan.kv_type, plan.ubatch)
+            # RAM is everybody's, and so a cache there begins small. What was planned on a card is taken at once.
+            start = min(plan.context, model.window.native) if plan.devices else None
+            all_kv = sum(share.kv for share in plan.shares)
+            in_ram = plan.shares[-1].kv / all_kv if all_kv else 1.0
+            caches = Caches(model, base, self._states(plan.kv_type), functools.partial(self._may_grow, in_ram), start)
+            stack.callback(caches.close)
+            cache = caches.get(rope.rope_for(1, model.window, options.yarn), 1)  # fail now rather than at a request
+            if plan.devices and cache is not None:
+                cache.context.warm_up()
         draft = self._drafter(model, solution)
         if isinstance(draft, DraftModel):
             stack.callback(draft.close)
-        return Loaded(model, source, caches, plan.threads, self.stats, yarn=options.yarn, draft=draft)
+        loaded = Loaded(model, source, caches, plan.threads, self.stats, yarn=options.yarn, draft=draft)
+        return loaded, reported()
 
     def _run(self, loaded: Loaded, plan: Plan) -> None:
         self._users.open(loaded)
@@ -260,26 +255,6 @@ class Engine:
     def _report(self, progress: float) -> bool:
         self._set_state(Loading(progress, round(progress * self._bytes), self._bytes))
         return not self._closing.is_set()
-
-
-def _died(planner: Planner, plan: Plan, sentence: str) -> None:
-    # What else ends the process, as an RPC server that was ended by somebody, has nothing to do with the plan.
-    if NO_MEMORY.search(sentence) and (device := _device_at_fault(plan, sentence)) is not None:
-        planner.died(plan, device)
-
-
-def _device_at_fault(plan: Plan, text: str) -> str | None:
-    """The device of a plan that llama.cpp says had too little memory; the fullest one where it does not say.
-
-    ``None`` if it was none of them.
-    """
-    if RAM.search(text):
-        return None
-    for share in plan.devices:
-        if re.search(rf"\b{re.escape(share.device)}\b", text):
-            return share.device
-    fullest = min(plan.devices, key=lambda share: share.free - share.used, default=None)
-    return fullest.device if fullest is not None else None
 
 
 def _template_source(model: Model) -> str:

@@ -3,126 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from localqwen.engine.candidate import Bytes, Count, Found, Wishes
-from localqwen.engine.machine import Device
-from localqwen.engine.search import AUTOMATIC_KV, UBATCHES, Search, can_share_tensors
+from localqwen.engine.candidate import Bytes, Candidate, Count, Found, Wishes
+from localqwen.engine.search import Search
 from localqwen.engine.shape import Shape
-from localqwen.errors import InvalidRequestError, OutOfMemoryError
-from localqwen.plan import Plan
+from localqwen.engine.too_large import WITHOUT_DEVICES, Way
+from localqwen.plan import KvType, Plan
 from localqwen.plan_picture import mib
 
 WORTH = 1.05  # times as fast, for a suggestion
-K_BLOCK = 256
-PADDING_SAVES = 0.072  # of Qwen2-72B's file, where the feed-forward width is no multiple of 256
+ANOTHER = "another GPU"
 
 
-def explained(plan: Plan, shape: Shape, search: Search, found: Found) -> Plan:
-    """The plan with its sentences."""
-    return replace(plan, why=tuple(_why(plan, shape, search)), help=tuple(_help(plan, shape, search, found)))
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """``search`` has found ``found``, which is ``plan``.
 
+    ``count`` asks llama.cpp, ``ways`` are other searches with the words for what has to be done for them, and
+    ``padded`` the shape of the same model with a feed-forward width that K-quants divide, where it has none.
+    """
 
-def _why(plan: Plan, shape: Shape, search: Search) -> Iterator[str]:
-    total = shape.layers + 1
-    if plan.gpu_layers == total:
-        yield f"All {total} layers are on {_names(plan)}."
-        return
-    if not search.devices:
-        yield "There is no GPU to use, so the CPU has all layers."
-        return
-    if not plan.gpu_layers:
+    plan: Plan
+    search: Search
+    found: Found
+    count: Count
+    ways: Sequence[Way] = ()
+    padded: Shape | None = None
+
+    def explained(self) -> Plan:
+        """The plan with its sentences."""
+        return replace(self.plan, why=tuple(self._why()), help=tuple(self._help()))
+
+    def _why(self) -> Iterator[str]:
+        yield self._why_there()
+        plan, search = self.plan, self.search
+        longest = search.contexts()[0]
+        if plan.context < longest:
+            other = self._best(replace(search.wishes, context=longest))
+            if other is None:
+                yield f"A context of {longest} tokens does not fit."
+            else:
+                longer = other.candidate.score / self.found.candidate.score
+                yield f"With a context of {longest} tokens a turn would take about {longer:.2f} times as long."
+        if plan.kv_type != "f16" and search.wishes.kv_type is None:
+            yield self._why_rounded()
+
+    def _why_there(self) -> str:
+        """Why the layers are where they are."""
+        plan, search = self.plan, self.search
+        layer, total = self._layer(), plan.layers + 1
+        if not search.devices:
+            return self._why_no_gpu()
+        if plan.gpu_layers == total:
+            shape = search.shape
+            reads = sum([*shape.layer_reads, shape.output_bytes])
+            return (
+                f"All {total} layers are on {_names(plan)}: a token of the answer takes as long as reading "
+                f"{reads / 1e9:.1f} GB there."
+            )
+        if search.wishes.gpu_layers is not None:
+            return f"{plan.gpu_layers} of {total} layers are on GPUs, as --gpu-layers asks."
+        if not plan.gpu_layers:
+            return self._why_none_there(layer)
+        said = f"{plan.gpu_layers} of {total} layers are on {_names(plan)}"
+        left = {share.device: max(0, share.free - share.used) for share in plan.devices}
+        if max(left.values()) > layer:
+            return f"{said}: with one more a turn would take longer."
+        listed = ", ".join(f"{name} has {mib(room)} left" for name, room in left.items())
+        return f"{said}: one more takes up to {mib(layer)}, and {listed}."
+
+    def _why_no_gpu(self) -> str:
+        if any(way.words == WITHOUT_DEVICES for way in self.ways):
+            return "--devices leaves no GPU, so the CPU has all layers."
+        return (
+            "There is no GPU to use, so the CPU has all layers: `localqwen doctor` says whether one is there that "
+            "cannot be used."
+        )
+
+    def _why_none_there(self, layer: int) -> str:
+        search = self.search
         free = ", ".join(f"{device.name} has {mib(device.usable)}" for device in search.devices)
-        yield f"The CPU has all layers, by wish or because {free}."
-        return
-    layer = max(shape.layer_bytes) + shape.kv_bytes(plan.context, plan.kv_type)
-    left = ", ".join(f"{share.device} has {mib(max(0, share.free - share.used))} left" for share in plan.devices)
-    yield f"{plan.gpu_layers} of {total} layers are on {_names(plan)}: one more takes up to {mib(layer)}, and {left}."
+        if self._hopeful(replace(search.wishes, gpu_layers=1)) is None:
+            return f"The CPU has all layers: one takes up to {mib(layer)} besides its activations, and {free}."
+        return f"The CPU has all layers: with some elsewhere ({free}) a turn would take longer."
 
+    def _why_rounded(self) -> str:
+        plan = self.plan
+        finer: KvType = "f16"
+        other = self._best(replace(self.search.wishes, context=plan.context, kv_type=finer))
+        if other is None:
+            return f"The KV cache is {plan.kv_type}: {finer} does not fit."
+        return f"The KV cache is {plan.kv_type}: with {finer}, {self._outcome(other)}."
 
-def _help(plan: Plan, shape: Shape, search: Search, found: Found) -> Iterator[str]:
-    total = shape.layers + 1
-    if plan.gpu_layers == total or not plan.gpu_layers or search.wishes.gpu_layers is not None:
-        return
-    key = found.candidate.key
-    base = replace(search.wishes, context=key.context, kv_type=key.kv_type)
-    for words, wishes in (
-        (f"--ctx {key.context // 2}", replace(base, context=key.context // 2)),
-        ("--kv-type q8_0", replace(base, kv_type="q8_0")),
-    ):
-        if wishes == base:
-            continue
-        better = replace(search, wishes=wishes, tensors=False).best(lambda _: None)
-        if better is not None and found.candidate.decode / better.candidate.decode >= WORTH:
-            layers = sum(better.candidate.counts[1:])
-            speed = plan.decode * found.candidate.decode / better.candidate.decode
-            yield f"{words} would put {layers} layers on {_names(plan)}: about {speed:.1f} tok/s."
-    if shape.feed_forward % K_BLOCK:
-        yield (
-            f"The feed-forward width {shape.feed_forward} is no multiple of {K_BLOCK}: a file that `localqwen convert` "
-            f"pads is up to {PADDING_SAVES:.0%} smaller."
+    def _help(self) -> Iterator[str]:
+        plan, wishes = self.plan, self.search.wishes
+        kept = replace(wishes, context=plan.context, kv_type=plan.kv_type)
+        for words, changed in (
+            (f"With --ctx {plan.context // 2}", replace(kept, context=plan.context // 2)),
+            ("With --kv-type q8_0", replace(kept, kv_type="q8_0")),
+            ("With --kv-type f16", replace(kept, kv_type="f16")),
+            ("Without --gpu-layers", replace(kept, gpu_layers=None)),
+            ("Without --tensor-split", replace(kept, tensor_split=None)),
+            ("Without --split-mode", replace(kept, split_mode=None)),
+            ("Without --ubatch", replace(kept, ubatch=None)),
+        ):
+            other = self._best(changed) if changed != kept else None
+            if other is not None and self._is_worth(other):
+                yield f"{words}: {self._outcome(other)}."
+        for way in self.ways:
+            other = way.search.best(way.count)
+            if other is not None and self._is_worth(other):
+                yield f"{way.words.capitalize()}: {self._outcome(other, way.search)}."
+        if self.padded is not None and (sentence := self._padding(self.padded)):
+            yield sentence
+        if sentence := self._another_gpu():
+            yield sentence
+
+    def _padding(self, padded: Shape) -> str:
+        """What a padded file saves, and makes of the speed."""
+        search = self.search
+        other = replace(search, shape=padded, wishes=replace(search.wishes, context=self.plan.context))
+
+        def count(candidate: Candidate) -> Sequence[Bytes] | None:
+            # There is no such file to ask about, but its activations are this one's but for a few columns.
+            counted = self.count(candidate)
+            if counted is None:
+                return None
+            sizes = zip(other.estimate(candidate), counted, strict=True)
+            return [replace(said, compute=real.compute) for said, real in sizes]
+
+        saved = 1 - padded.weights / search.shape.weights
+        found = other.best(count)
+        if saved <= 0 or found is None:
+            return ""
+        return (
+            f"A file that `localqwen convert` pads: its weights are {saved:.1%} smaller, since K-quants need a "
+            f"feed-forward width that is a multiple of 256, and here it is {search.shape.feed_forward}; "
+            f"{self._outcome(found)}."
         )
-    missing = sum([*shape.layer_bytes, shape.output_bytes][: total - plan.gpu_layers])
-    missing += (total - plan.gpu_layers) * shape.kv_bytes(key.context, key.kv_type)
-    yield f"Another {missing / 2**30:.1f} GiB of GPU memory would hold the other layers."
 
-
-def check_pins(wishes: Wishes, devices: Sequence[Device]) -> None:
-    """Refuse what no machine like this can do. Raises :class:`InvalidRequestError`."""
-    if not devices and (wishes.gpu_layers or wishes.tensor_split):
-        option = "--gpu-layers" if wishes.gpu_layers else "--tensor-split"
-        raise InvalidRequestError(f"No GPU that llama.cpp can use was found: leave out {option}.")
-    if wishes.tensor_split is not None and len(wishes.tensor_split) != len(devices):
-        raise InvalidRequestError(
-            f"--tensor-split has {len(wishes.tensor_split)} parts and there are {len(devices)} devices "
-            f"({', '.join(device.name for device in devices)}): give one for each."
+    def _another_gpu(self) -> str:
+        """How much memory the layers that are not on GPUs would need there."""
+        plan, search = self.plan, self.search
+        missing = plan.layers + 1 - plan.gpu_layers
+        if not missing or search.wishes.gpu_layers is not None or search.wishes.tensor_split is not None:
+            return ""
+        shape, devices = search.shape, search.devices
+        needed = sum([*shape.layer_bytes, shape.output_bytes][:missing])
+        needed += min(missing, shape.layers) * shape.kv_bytes(plan.context, plan.kv_type)
+        needed += 3 * shape.compute_bytes(plan.context, plan.ubatch)  # as GPUs that take turns allocate
+        if not devices:
+            return f"A GPU with {needed / 2**30:.1f} GiB free would hold the layers."
+        best = max(devices, key=lambda device: device.speed.read)
+        card = replace(best, name=ANOTHER, free=needed + best.rest)
+        wishes = replace(search.wishes, context=plan.context, kv_type=plan.kv_type, ubatch=plan.ubatch)
+        more = replace(search, devices=[*devices, card], wishes=wishes, tensors=False)
+        found = more.best(more.estimate)
+        size = (
+            f"Another GPU like {best.name} with {(needed + best.rest) / 2**30:.1f} GiB free would hold the other layers"
         )
-    if wishes.split_mode == "tensor" and not (
-        can_share_tensors(devices, asked=True) and wishes.kv_type in {None, "f16"}
-    ):
-        raise InvalidRequestError(
-            "--split-mode tensor needs two or more GPUs of one kind and an f16 KV cache: leave it out."
-        )
+        return f"{size}: {self._outcome(found, more)}." if found is not None else f"{size}."
 
+    def _best(self, wishes: Wishes) -> Found | None:
+        """What there would be with other wishes; llama.cpp is asked only where the most hopeful formula has hopes."""
+        other = replace(self.search, wishes=wishes)
+        return other.best(self.count) if self._hopeful(wishes) is not None else None
 
-def too_large(name: str, search: Search, count: Count) -> OutOfMemoryError:
-    """What is missing where, and what would fit, when a search has found nothing."""
-    shape, devices, cpu, wishes = search.shape, search.devices, search.cpu, search.wishes
-    context = search.contexts()[-1]
-    kv_type = wishes.kv_type or ("f16" if wishes.split_mode == "tensor" else AUTOMATIC_KV[-1])
-    least = replace(wishes, context=context, ubatch=wishes.ubatch or UBATCHES[0], kv_type=kv_type)
-    if wishes.gpu_layers is not None or wishes.tensor_split is not None:
-        if wishes.tensor_split is None:
-            least = replace(least, tensor_split=tuple(float(device.usable or 1) for device in devices))
-        endless = [replace(device, free=1 << 60) for device in devices]
-        found = replace(search, devices=endless, cpu=replace(cpu, free=1 << 60), wishes=least).best(count)
-        assert found is not None, "without limits everything fits"
-        free = replace(wishes, gpu_layers=None, tensor_split=None)
-        fits = replace(search, wishes=free, tensors=False).best(count)
-        instead = f"{sum(fits.candidate.counts[1:])} layers would fit" if fits else "no number of layers would fit"
-        return OutOfMemoryError(
-            f"{name} does not fit as asked: {_lacking(found.bytes, devices, cpu)}; {instead}, so leave out "
-            "--gpu-layers and --tensor-split, or use a smaller --ctx."
-        )
-    # With everything in RAM, which is what is left when cards are too small.
-    needed = shape.weights + shape.layers * shape.kv_bytes(context, kv_type) + cpu.rest
-    needed += shape.compute_bytes(context, least.ubatch or UBATCHES[0])
-    there = cpu.free + sum(device.usable for device in devices if not device.shares_ram)
-    with_cards = f" ({', '.join(f'{device.name} {device.free / 1e9:.1f}' for device in devices)})" if devices else ""
-    return OutOfMemoryError(
-        f"{name} needs {needed / 1e9:.1f} GB of memory and {there / 1e9:.1f} GB are available{with_cards}: close other "
-        "programs, use a smaller --ctx or a smaller model, or put layers on another GPU."
-    )
+    def _hopeful(self, wishes: Wishes) -> Found | None:
+        other = replace(self.search, wishes=wishes)
+        return other.best(other.estimate)
 
+    def _is_worth(self, other: Found) -> bool:
+        return self.found.candidate.decode / other.candidate.decode >= WORTH
 
-def _lacking(needed: Sequence[Bytes], devices: Sequence[Device], cpu: Device) -> str:
-    lacks = [
-        f"{device.name} lacks {mib(part.all - device.usable)}"
-        for part, device in zip(needed, (*devices, cpu), strict=True)
-        if part.all > device.usable
-    ]
-    return " and ".join(lacks) or "its activations leave no room"
+    def _outcome(self, other: Found, search: Search | None = None) -> str:
+        """The layers on GPUs, and the speed."""
+        candidate, devices = other.candidate, (search or self.search).devices
+        counted = zip(devices, candidate.counts[1:], strict=True)
+        names = " and ".join(device.name for device, count in counted if count) or "GPUs"
+        layers = f"{sum(candidate.counts[1:])} of {self.plan.layers + 1} layers on {names}"
+        return f"{layers}, about {1 / candidate.decode:,.1f} tok/s"
+
+    def _layer(self) -> int:
+        shape, plan = self.search.shape, self.plan
+        return max(shape.layer_bytes) + shape.kv_bytes(plan.context, plan.kv_type)
 
 
 def _names(plan: Plan) -> str:
-    return " and ".join(share.device for share in plan.devices)
+    return " and ".join(share.device for share in plan.devices if share.count)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
@@ -34,10 +35,16 @@ GONE_SECONDS = 0.5
 log = logging.getLogger("localqwen.llama")
 
 
+# As "load_tensors: RPC0[127.0.0.1:50052] model buffer size =    73.24 MiB"; what is mapped or repacked is the CPU's.
+_BUFFER = re.compile(r"(\w+)(?:\[[^\]]*\])?\s+(\w+) buffer size =\s*([\d.]+) MiB")
+_IN_RAM = re.compile(r"CPU|\w*Host$")
+
+
 class _Recent:
     """llama.cpp's last log lines, so that a failure can be explained in its words."""
 
     def __init__(self) -> None:
+        self.buffers: dict[tuple[str, str], int] | None = None  # by name and use, while somebody wants to know
         self.muted = False  # llama.cpp calls it an error when it is told to stop
         self._lines: deque[tuple[int, str]] = deque(maxlen=RECENT_LINES)
         self._partial = ""
@@ -51,6 +58,8 @@ class _Recent:
             *lines, self._partial = (self._partial + text).split("\n")
             for line in filter(str.strip, lines):
                 self._lines.append((self._level, line))
+                if self.buffers is not None and (match := _BUFFER.search(line)):
+                    self.buffers[match[1], match[2]] = round(float(match[3]) * 2**20)
                 if self._level in (WARN, ERROR) and not self.muted:
                     log.log(logging.ERROR if self._level == ERROR else logging.WARNING, "%s", line)
 
@@ -102,6 +111,34 @@ def _is_gone(server: str) -> bool:
     return False
 
 
+@contextmanager
+def allocations() -> Iterator[Callable[[], dict[str, int]]]:
+    """What llama.cpp says to have allocated while the block ran: a function that tells the bytes by device."""
+    buffers: dict[tuple[str, str], int] = {}
+
+    def by_device() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (name, _), size in buffers.items():
+            device = "CPU" if _IN_RAM.match(name) else name
+            found[device] = found.get(device, 0) + size
+        return found
+
+    _recent.buffers = buffers
+    try:
+        yield by_device
+    finally:
+        _recent.buffers = None
+
+
+# In its words, and CUDA's.
+_NO_MEMORY = re.compile(r"out of memory|alloc|cudaGraphInstantiate", re.IGNORECASE)
+
+
+def is_about_memory(text: str) -> bool:
+    """Whether llama.cpp says with this that there was too little memory."""
+    return bool(_NO_MEMORY.search(text))
+
+
 _AbortCallback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
@@ -113,8 +150,9 @@ def _abort_callback(message: bytes) -> None:
     os.write(2, "".join(f"{line}\n" for line in (*errors, reason)).encode())
     sentence = last_words.sentence(reason, errors, rpc_servers, _is_gone)
     os.write(2, f"localqwen: {sentence}\n".encode())
-    for listener in _at_abort:
-        listener(sentence)
+    for listener in reversed(_at_abort):  # those who wait for an answer came last, and need it first
+        with suppress(Exception):
+            listener(sentence)
     if _at_abort:
         time.sleep(LAST_WORDS_SECONDS)  # other threads pass it on to whoever waits for an answer
 

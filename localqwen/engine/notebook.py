@@ -22,14 +22,15 @@ class Notebook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._known: tuple[tuple[int, int, int], dict[str, dict[str, Any]]] | None = None
 
     def get(self, section: str, key: str) -> Any:
         """What was noted, or ``None``."""
-        return self._read().get(section, {}).get(key)
+        return self._current().get(section, {}).get(key)
 
     def section(self, section: str) -> dict[str, Any]:
         """All that was noted in a section, oldest first."""
-        return dict(self._read().get(section, {}))
+        return dict(self._current().get(section, {}))
 
     def put(self, section: str, key: str, value: Any) -> None:
         """Note something."""
@@ -56,9 +57,21 @@ class Notebook:
                     del entries[oldest]
                 part.write_text(json.dumps(data))
                 part.replace(self._path)
+                self._known = None
         except (OSError, Timeout) as error:
             part.unlink(missing_ok=True)
             log.warning("What the planner learned could not be kept: %s", error)
+
+    def _current(self) -> dict[str, dict[str, Any]]:
+        """What the file holds, read again only after a change: every one makes a new file."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return {}
+        mark = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        if self._known is None or self._known[0] != mark:
+            self._known = mark, self._read()
+        return self._known[1]
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import llama_cpp
-import psutil
-
-from localqwen import __version__
 from localqwen.engine import probe, registry
-from localqwen.engine.calibration import calibrated
-from localqwen.engine.candidate import Bytes, Candidate, Found, Key, Wishes
+from localqwen.engine.as_plan import as_plan
+from localqwen.engine.asked import Asked
+from localqwen.engine.calibration import calibrated, predicted
+from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.draft_places import DraftPlace, draft_places, seconds_with_draft
-from localqwen.engine.explain import check_pins, explained, too_large
-from localqwen.engine.gguf_file import parts, read_shape
+from localqwen.engine.draft_places import draft_places, seconds_with_draft
+from localqwen.engine.explain import Explainer
+from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import (
     CUDA_CODE,
     CUDA_REST,
@@ -30,25 +26,26 @@ from localqwen.engine.inventory import (
     Inventory,
     Limit,
     identity,
-    note_speed,
     take_inventory,
 )
 from localqwen.engine.machine import Device
 from localqwen.engine.model import Model
 from localqwen.engine.notebook import Notebook
+from localqwen.engine.padding import matrices, padded_shape
+from localqwen.engine.pins import check_pins, possible_kv
 from localqwen.engine.placement import ALL_LAYERS, Placement
+from localqwen.engine.remembered import Remembered
 from localqwen.engine.rope import Rope, YarnMode, capacity, rope_for
 from localqwen.engine.search import DEFAULT_CONTEXT, Search
 from localqwen.engine.shape import Shape
 from localqwen.engine.speed import Work
-from localqwen.errors import InvalidModelError
-from localqwen.plan import Plan, Share
+from localqwen.engine.too_large import WITHOUT_DEVICES, Way, too_large
+from localqwen.plan import LastLoad, Plan
 
-PLANS, SHORT, AVOIDED, LOADS = "plans", "short", "avoided", "loads"
 IDLE_THREADS = 4  # with every layer on GPUs, the CPU has next to nothing to do
 MOST_REST = 256 << 20
-REMEMBERED_SECONDS = 24 * 3600.0
-SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or these bytes
+LEAST_PROMPT = 32  # with fewer tokens llama.cpp computes otherwise: no GPU helps with the CPU's layers
+EXPLAINING, REFUSING = 6, 24  # questions to llama.cpp, beyond those of the search, that sentences are worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +83,7 @@ class Planner:
         self._path = path
         self._options = options
         self._notebook = notebook
+        self._remembered = Remembered(notebook, path, options, options.threads, options.draft)
         self._available = available
         self._inventory: Inventory | None = None
 
@@ -108,12 +106,11 @@ class Planner:
         Raises :class:`~localqwen.errors.OutOfMemoryError` when nothing does, with what is missing where, and what
         opening the file and asking the devices raises.
         """
-        inventory = self._corrected(self.inventory)
-        plan = self._known(inventory)
+        inventory = self._remembered.corrected(self.inventory)
+        plan = self._remembered.plan(inventory)
         if plan is None:
             plan = self._searched(inventory)
-            free = {device.name: device.free for device in (*inventory.devices, inventory.cpu)}
-            self._notebook.put(PLANS, self._key(inventory), {"plan": plan.as_json(), "free": free})
+            self._remembered.keep(inventory, plan)
         return self._carried_out(replace(plan, why=(*plan.why, *inventory.lost)))
 
     def out_of_memory(self, plan: Plan, device: str) -> None:
@@ -121,14 +118,7 @@ class Planner:
 
         What the device said to have free is not believed any more, whatever the reason.
         """
-        share = next((share for share in plan.devices if share.device == device), None)
-        if share is None:
-            return
-        layer = max(1, (share.weights + share.kv) // max(1, share.count))
-        key = self._short_key(device)
-        more = max(0, share.free - share.used) + layer
-        self._notebook.remove(PLANS, self._key(self._corrected(self.inventory)))
-        self._notebook.put(SHORT, key, [self._short(device) + more, time.time()])
+        self._remembered.lacked(self.inventory, plan, device)
 
     def died(self, plan: Plan, device: str) -> None:
         """llama.cpp is about to end the process while it loads ``plan``, as it does when a driver has no memory left.
@@ -136,11 +126,14 @@ class Planner:
         The next time there is a layer less on ``device``, and no split of tensors if this was one.
         """
         if plan.split_mode == "tensor":
-            self._notebook.put(AVOIDED, self.identity, "tensor")
+            self._remembered.avoid_tensors(self.inventory)
         self.out_of_memory(plan, device)
 
-    def loaded(self, plan: Plan) -> dict[str, int]:
-        """It was loaded: note, and return, what it took on each device, by what is free there now."""
+    def loaded(self, plan: Plan, reported: Mapping[str, int] | None = None) -> dict[str, int]:
+        """It was loaded: note, and return, what it took on each device, by what is free there now.
+
+        ``reported`` are bytes that llama.cpp says to have allocated, for devices that do not tell what is free.
+        """
         inventory = self.inventory
         before = {
             handle.name: (handle, free) for handle, free in zip(inventory.handles, inventory.unlimited, strict=True)
@@ -154,52 +147,86 @@ class Planner:
             # Beyond that it is another program's doing, or the draft model's.
             if handle.backend in CUDA_CODE and plan.exact and not share.draft and 0 <= rest <= MOST_REST:
                 self._notebook.put(RESTS, identity(handle), max(CUDA_REST, rest))
-        record = [[share.device, share.used, taken[share.device]] for share in plan.devices]
-        self._notebook.put(LOADS, self.identity, record)
+        self._remembered.note_load(plan, taken, reported or {})
         return taken
 
-    def measured(self, plan: Plan, prefill: float, decode: float) -> None:
-        """A benchmark's tokens per second: the devices' speeds become such that the cost model says the same."""
-        inventory = self.inventory
-        work = Work(read_shape(self._path), plan.context, plan.kv_type, plan.ubatch)
+    def expected(self, plan: Plan, prompt: int) -> tuple[float, float]:
+        """Tokens per second of a prompt of so many tokens and of the answer's beginning, by the cost model."""
+        if plan.split_mode == "tensor":
+            return plan.prefill, plan.decode
+        return predicted(*self._work(plan, prompt))
+
+    def measured(self, plan: Plan, prompt: int, prefill: float, decode: float) -> None:
+        """A benchmark's tokens per second: for this file, the cost model says the same from now on.
+
+        Of a split of tensors nothing is learned, since it is not the cards' speed that makes it differ.
+        """
+        if plan.split_mode == "layer":
+            few = prompt < LEAST_PROMPT
+            speeds = calibrated(*self._work(plan, prompt), None if few else prefill, decode)
+            self._remembered.note_speeds(self.inventory, speeds)
+
+    def _work(self, plan: Plan, prompt: int) -> tuple[Work, Device, list[Device], list[int]]:
+        """What the cost model needs for a plan, and for a prompt of so many tokens."""
+        inventory = self._remembered.corrected(self.inventory)
+        at_once = prompt / math.ceil(prompt / plan.ubatch)  # the last ubatch may be short of tokens
+        work = Work(read_shape(self._path), plan.context, plan.kv_type, at_once)
         used = {share.device for share in plan.devices if share.count}
         devices = [device for device in inventory.devices if device.name in used]
         counts = [plan.shares[-1].count, *(share.count for share in plan.devices if share.count)]
-        if plan.split_mode == "layer":
-            for device, speed in calibrated(work, inventory.cpu, devices, counts, prefill, decode).items():
-                handle = next((one for one in inventory.handles if one.name == device), None)
-                note_speed(self._notebook, handle, self._options.threads, speed)
-            self.look_again()
+        return work, inventory.cpu, devices, counts
+
+    def last_load(self) -> LastLoad | None:
+        """What loading the file took the last time, and what had been projected."""
+        return self._remembered.last_load()
 
     def _searched(self, inventory: Inventory) -> Plan:
         wishes = self._options.wishes
         with Model.open(self._path) as facts:
             native = facts.window.native
+            wishes = possible_kv(wishes, facts.head_width)
             scaling = rope_for(wishes.context or 1, facts.window, self._options.yarn)  # refuses what cannot be
             longest = facts.window.longest if self._options.yarn == "auto" else capacity(scaling, facts.window)
         shape = read_shape(self._path)
-        check_pins(wishes, inventory.devices)
-        best: tuple[float, Plan] | None = None
-        tensors = not self.avoids_tensors()
+        check_pins(wishes, inventory.devices, shape.layers)
+        best: tuple[float, Plan, Search, Found] | None = None
+        tensors = not self._remembered.avoids_tensors(inventory)
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
-
-        def count(candidate: Candidate) -> Sequence[Bytes] | None:
-            return self._count(inventory, shape, candidate)
-
+        count = Asked(lambda candidate: self._count(inventory, shape, candidate))
         draft = read_shape(self._options.draft) if self._options.draft is not None else None
         for place in draft_places(inventory, draft, context):
             search = Search(shape, place.left.devices, place.left.cpu, wishes, native, longest, tensors)
             found = search.best(count)
             if found is None:
                 continue
-            plan = self._made(inventory, shape, found, place)
-            plan = explained(plan, shape, search, found)
+            threads = self._options.threads or _threads(found.candidate.counts[0])
+            plan = as_plan(self._path.name, shape, inventory, found, place, threads)
             cost = seconds_with_draft(1 / plan.decode, inventory, draft, place.device)
             if best is None or cost < best[0]:
-                best = cost, plan
+                best = cost, plan, search, found
         if best is None:
-            raise too_large(self._path.name, search, count)
-        return best[1]
+            raise too_large(self._path.name, search, count.at_most(REFUSING), self._ways(inventory, search))
+        _, plan, search, found = best
+        ways = self._ways(inventory, search)[:1] if self._options.limits is not None else []
+        padded = (
+            padded_shape(shape, matrices(self._path)) if plan.gpu_layers <= plan.layers and search.devices else None
+        )
+        return Explainer(plan, search, found, count.at_most(EXPLAINING), ways, padded).explained()
+
+    def _ways(self, inventory: Inventory, search: Search) -> list[Way]:
+        """The same search without ``--devices``, and without ``--draft``."""
+        ways = []
+        if self._options.limits is not None:
+            whole = take_inventory(self._notebook, None, self._available, self._options.threads)
+            whole = self._remembered.corrected(whole)
+            roomy = replace(search, devices=whole.devices, cpu=whole.cpu)
+            count = Asked(lambda candidate: self._count(whole, search.shape, candidate)).at_most(EXPLAINING)
+            ways.append(Way(WITHOUT_DEVICES, roomy, count))
+        if self._options.draft is not None:
+            alone = replace(search, devices=inventory.devices, cpu=inventory.cpu)
+            count = Asked(lambda candidate: self._count(inventory, search.shape, candidate)).at_most(EXPLAINING)
+            ways.append(Way("without --draft", alone, count))
+        return ways
 
     def _count(self, inventory: Inventory, shape: Shape, candidate: Candidate) -> Sequence[Bytes] | None:
         key = candidate.key
@@ -207,7 +234,8 @@ class Planner:
         # Positions may be scaled later, but that allocates nothing, and threads neither.
         options = ContextOptions(key.context, 1, Rope(1.0, key.context), key.kv_type, key.ubatch)
         used = placement.devices or ()
-        with self._careful(key):
+        careful = self._remembered.trying_tensors(inventory) if key.layout == "tensor" else nullcontext()
+        with careful:
             rows = 1 if key.layout == "tensor" else len(used)  # cards that share every tensor are one device there
             counted = probe.count(self._path, placement.parameters(), parameters(options), rows)
         if counted is None:
@@ -225,53 +253,6 @@ class Planner:
         nothing = Bytes(0, 0, 0)
         return [*(by_name.get(handle.name, nothing) for handle in inventory.handles), counted[-1]]
 
-    @contextmanager
-    def _careful(self, key: Key) -> Iterator[None]:
-        """Remember a question that may end the process, until it has not."""
-        if key.layout != "tensor":
-            yield
-            return
-        self._notebook.put(AVOIDED, self.identity, os.getpid())
-        yield
-        self._notebook.remove(AVOIDED, self.identity)
-
-    def avoids_tensors(self) -> bool:
-        """Whether a split of tensors ended a process before; one that is just trying has not."""
-        mark = self._notebook.get(AVOIDED, self.identity)
-        return bool(mark) and not (isinstance(mark, int) and psutil.pid_exists(mark))
-
-    def _made(self, inventory: Inventory, shape: Shape, found: Found, place: DraftPlace) -> Plan:
-        candidate, key = found.candidate, found.candidate.key
-        shares = []
-
-        def share(device: Device, first: int, count: int, part: Bytes) -> Share:
-            has_output = first + count > shape.layers
-            draft = place.needed if device.name == place.device else 0
-            return _share(device, first, count - has_output, part, draft, output=has_output)
-
-        start = candidate.counts[0]
-        for device, count, part in zip(inventory.devices, candidate.counts[1:], found.bytes, strict=False):
-            if count or device.name == place.device:
-                shares.append(share(device, start, count, part))
-            start += count
-        on_cpu = candidate.counts[0]
-        shares.append(share(inventory.cpu, 0, on_cpu, found.bytes[-1]))
-        threads = self._options.threads or (physical_cores() if on_cpu else min(IDLE_THREADS, physical_cores()))
-        return Plan(
-            model=self._path.name,
-            layers=shape.layers,
-            context=key.context,
-            kv_type=key.kv_type,
-            ubatch=key.ubatch,
-            split_mode=key.split_mode,
-            threads=threads,
-            shares=tuple(shares),
-            prefill=1 / candidate.prefill,
-            decode=1 / candidate.decode,
-            exact=found.exact,
-            draft_device=place.device,
-        )
-
     def _carried_out(self, plan: Plan) -> Solution:
         handles = {handle.name: handle for handle in self.inventory.handles}
         counts = [share.count for share in plan.devices]
@@ -282,72 +263,7 @@ class Planner:
             draft = Placement(0, ())
         return Solution(plan, placement, draft)
 
-    def _corrected(self, inventory: Inventory) -> Inventory:
-        """Less the room that was found missing when this model was loaded before."""
-        devices = tuple(replace(device, rest=device.rest + self._short(device.name)) for device in inventory.devices)
-        return replace(inventory, devices=devices)
 
-    def _short(self, device: str) -> int:
-        """Bytes that a device was found to lack, of late: it may have been another program's doing."""
-        short, when = self._notebook.get(SHORT, self._short_key(device)) or (0, 0.0)
-        return int(short) if time.time() - when < REMEMBERED_SECONDS else 0
-
-    def _known(self, inventory: Inventory) -> Plan | None:
-        """An earlier plan for the same, if about as much memory is free as then."""
-        data = self._notebook.get(PLANS, self._key(inventory))
-        if data is None:
-            return None
-        try:
-            plan, then = Plan.from_json(data["plan"]), dict(data["free"])
-        except (TypeError, LookupError, ValueError):
-            return None
-        used = {share.device: share.used for share in plan.shares}
-        for device in (*inventory.devices, inventory.cpu):
-            before = then.get(device.name, -1)
-            if used.get(device.name, 0) > device.free or abs(device.free - before) > max(SAME[0] * before, SAME[1]):
-                return None
-        return plan
-
-    @property
-    def identity(self) -> str:
-        """What notes about the file are kept by. Raises :class:`InvalidModelError` for one that is not whole."""
-        return _identity(self._path)
-
-    def _key(self, inventory: Inventory) -> str:
-        """Of a plan: file, build, wishes and devices."""
-        devices = [
-            [device.name, device.description, device.rest, round(device.speed.read), round(device.speed.compute)]
-            for device in (*inventory.devices, inventory.cpu)
-        ]
-        draft = _identity(self._options.draft) if self._options.draft is not None else None
-        options = repr(self._options)
-        return json.dumps([self.identity, draft, __version__, llama_cpp.__version__, options, devices])
-
-    def _short_key(self, device: str) -> str:
-        return f"{self.identity} | {device}"
-
-
-def _identity(path: Path) -> str:
-    """Tells files apart. Raises :class:`InvalidModelError` for one that is not whole."""
-    try:
-        stats = [part.stat() for part in parts(path)]
-    except OSError as error:
-        raise InvalidModelError(f"{error.filename} cannot be read: {error.strerror}.") from error
-    return json.dumps([str(path), [[stat.st_size, stat.st_mtime_ns] for stat in stats]])
-
-
-def _share(device: Device, first: int, layers: int, part: Bytes, draft: int, *, output: bool) -> Share:
-    return Share(
-        device=device.name,
-        description=device.description,
-        kind=device.kind,
-        first=first,
-        layers=layers,
-        output=output,
-        weights=part.weights,
-        kv=part.kv,
-        compute=part.compute,
-        rest=device.rest,
-        draft=draft,
-        free=device.free,
-    )
+def _threads(on_cpu: int) -> int:
+    """CPU threads for so many layers there."""
+    return physical_cores() if on_cpu else min(IDLE_THREADS, physical_cores())

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from localqwen.errors import InvalidRequestError
+from localqwen.errors import InvalidOptionError, InvalidRequestError
 
 # The largest factor Qwen2 was validated with: 4 x 32768 = 131072 (its model cards).
 MAX_FACTOR = 4.0
@@ -68,7 +68,7 @@ def window(
 
 
 def parse_mode(text: str) -> YarnMode:
-    """The value of ``--yarn``: ``off``, ``auto``, or a factor above 1. Raises :class:`InvalidRequestError`."""
+    """The value of ``--yarn``: ``off``, ``auto``, or a factor above 1. Raises :class:`InvalidOptionError`."""
     match text.strip().lower():
         case "off":
             return "off"
@@ -80,7 +80,7 @@ def parse_mode(text: str) -> YarnMode:
             except ValueError:
                 factor = math.nan
     if not 1 < factor < math.inf:
-        raise InvalidRequestError(f"--yarn must be auto, off or a factor above 1 such as 2.5, not {text[:40]!r}.")
+        raise InvalidOptionError(f"--yarn must be auto, off or a factor above 1 such as 2.5, not {text[:40]!r}.")
     return factor
 
 

@@ -32,12 +32,15 @@ GPU_EFFICIENCY = 0.79
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The layers of a model, the output matrix as the last one, and how they are computed."""
+    """The layers of a model, the output matrix as the last one, and how they are computed.
+
+    ``ubatch`` are the tokens of a prompt that are computed at once, on average where the last ones are fewer.
+    """
 
     shape: Shape
     context: int
     kv_type: KvType
-    ubatch: int
+    ubatch: float
 
     @property
     def sizes(self) -> list[int]:

@@ -6,16 +6,19 @@ import itertools
 import threading
 from pathlib import Path
 
+import llama_cpp.llama_cpp as llama
 import pytest
 
-from localqwen.engine import rope
+from localqwen.engine import native, rope
 from localqwen.engine.cache import Cache
-from localqwen.engine.context import Context, ContextOptions
+from localqwen.engine.context import Context, ContextOptions, DecodeError
+from localqwen.engine.model import Model
 from localqwen.engine.options import EngineOptions
-from localqwen.errors import InvalidRequestError, OutOfMemoryError
+from localqwen.errors import InvalidRequestError, LocalqwenError, OutOfMemoryError
 from localqwen.events import Delta, Finished, Prefill
 from localqwen.params import ChatMessage, SamplingParams
 from tests.engine.asking import JAPAN, STORY, Question, ask, loaded
+from tests.fixtures.hollow import Size, write_hollow
 from tests.server.running import wait_until
 
 allocate = Context._allocate
@@ -157,3 +160,31 @@ def test_closing_waits_for_who_still_tokenizes(demo_gguf: Path) -> None:
         assert engine.close()
         thread.join()
         assert len(set(counts)) == 1
+
+
+def test_a_context_that_cannot_be_is_no_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_hollow(tmp_path / "odd.gguf", Size(3, 320, 640, 20, 4, 1000))  # with heads of 16 values
+    with Model.load(path) as model:
+        options = ContextOptions(512, 1, rope.Rope(1.0, 32768), "q8_0", 64)
+        with pytest.raises(LocalqwenError, match=r"leave out --kv-type") as caught:
+            Context(model, options)
+        assert not isinstance(caught.value, OutOfMemoryError)
+        # What llama.cpp says when memory is all there is too little of.
+        monkeypatch.setattr(llama, "llama_init_from_model", lambda *_: None)
+        monkeypatch.setattr(native, "recent_errors", lambda: ["failed to allocate buffer for kv cache"])
+        with pytest.raises(OutOfMemoryError, match=r"kv cache.*use a smaller --ctx"):
+            Context(model, options)
+
+
+def test_warming_up_without_memory_is_want_of_memory(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Model.load(demo_gguf) as model:
+        context = Context(model, ContextOptions(512, 1, rope.Rope(1.0, 8192)))
+        try:
+            with monkeypatch.context() as patch, pytest.raises(OutOfMemoryError):
+                patch.setattr(llama, "llama_decode", lambda *_: -2)  # as where its buffers cannot grow
+                context.warm_up()
+            with monkeypatch.context() as patch, pytest.raises(DecodeError):
+                patch.setattr(llama, "llama_decode", lambda *_: -3)
+                context.warm_up()
+        finally:
+            context.close()

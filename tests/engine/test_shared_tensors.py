@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from contextlib import ExitStack
 from fractions import Fraction
@@ -14,14 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localqwen import paths
-from localqwen.engine.candidate import Wishes
-from localqwen.engine.notebook import Notebook
-from localqwen.engine.planner import AVOIDED, Planner, PlanOptions
 from localqwen.engine.slices import Slices
 from tests.fixtures.build import converter_sources, smollm2_768_checkpoint
 from tests.fixtures.cache import cached
-from tests.fixtures.hollow import QWEN2_7B, write_hollow
 from tests.server.test_workers import ask, served
 from tests.server.workers import worker
 
@@ -78,17 +72,6 @@ def test_two_workers_share_every_tensor_as_planned(
         assert share["weights"] in sizes
         assert share["kv"] in sizes
         assert share["compute"] in sizes
-
-
-def test_a_split_that_ends_the_process_while_it_is_counted_is_not_tried_again(tmp_path: Path) -> None:
-    path = write_hollow(tmp_path / "Qwen2-7B.gguf", QWEN2_7B)
-    notebook = Notebook(paths.planner_path())
-    planner = Planner(path, PlanOptions(Wishes(context=4096)), notebook)
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    planner.plan()
-    assert not planner.avoids_tensors()
-    notebook.put(AVOIDED, planner.identity, int(gone.stdout))
-    assert planner.avoids_tensors()
 
 
 @given(st.integers(1, 4096), st.integers(1, 256), st.sampled_from([1, 32, 256]), st.integers(1, 8), st.integers(0, 99))
