@@ -99,7 +99,8 @@ class _Reader:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Reader]:
+def opened(path: Path) -> Iterator[_Reader]:
+    """The file's head. Raises :class:`InvalidModelError`."""
     native.start()
     lib = native.LIBLLAMA
     lib.gguf_init_from_file.argtypes = [ctypes.c_char_p, _InitParams]
@@ -116,7 +117,7 @@ def _opened(path: Path) -> Iterator[_Reader]:
 
 def read_shape(path: Path) -> Shape:
     """The shape of a model, of all its files where it is split. Raises :class:`InvalidModelError`."""
-    with _opened(path) as reader:
+    with opened(path) as reader:
         architecture = reader.text("general.architecture")
 
         def number(key: str) -> int:
@@ -130,7 +131,7 @@ def read_shape(path: Path) -> Shape:
         feed_forward = max(number("feed_forward_length"), number("expert_shared_feed_forward_length"))
         divided = number("expert_feed_forward_length") or number("feed_forward_length")
     for part in parts(path)[1:]:
-        with _opened(part) as reader:
+        with opened(part) as reader:
             tensors += reader.tensors()
     by_layer: list[list[_Tensor]] = [[] for _ in range(layers)]
     embeddings: dict[str, _Tensor] = {}

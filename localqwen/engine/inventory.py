@@ -95,13 +95,6 @@ def _rest(handle: registry.Handle) -> int:
     return CUDA_REST if handle.backend in CUDA_CODE else UNKNOWN_REST
 
 
-def note_speed(notebook: Notebook, handle: registry.Handle | None, threads: int | None, speed: Speed) -> None:
-    """Note what a whole model has shown of a device; ``None`` is the CPU with so many threads."""
-    if handle is None:
-        handle = next(one for one in registry.handles() if one.kind == "cpu")
-    _put(notebook, _speed_key(handle, threads or physical_cores()), speed)
-
-
 def identity(handle: registry.Handle) -> str:
     """Tells devices, and the drivers and builds that run them, apart."""
     # All machines behind SSH tunnels have the same address, and their memory is the only other thing they tell.

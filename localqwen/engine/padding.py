@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localqwen.engine import native
-from localqwen.engine.gguf_file import _opened, parts
+from localqwen.engine.gguf_file import opened, parts
 from localqwen.engine.shape import Shape
 
 BLOCK = 256
@@ -33,7 +33,7 @@ def matrices(path: Path) -> list[Matrix]:
     name.argtypes, name.restype = [ctypes.c_int], ctypes.c_char_p
     found = []
     for part in parts(path):
-        with _opened(part) as reader:
+        with opened(part) as reader:
             found += [Matrix(one.name, name(one.kind).decode().upper(), one.nbytes) for one in reader.tensors()]
     return found
 

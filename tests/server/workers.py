@@ -48,13 +48,13 @@ FAST = """
 import sys
 from localqwen import paths
 from localqwen.engine import inventory, registry
-from localqwen.engine.machine import Speed
 from localqwen.engine.notebook import Notebook
 
 registry.add_rpc_servers(sys.argv[1:])
 for handle in registry.handles():
     if handle.kind == "rpc":
-        inventory.note_speed(Notebook(paths.planner_path()), handle, None, Speed(1e13, 1e15, 1e10, 1e-6))
+        speed = [1e13, 1e15, 1e10, 1e-6]  # bytes per second, the same of prompts, of uploads; seconds of a step
+        Notebook(paths.planner_path()).put(inventory.SPEEDS, inventory.identity(handle), speed)
 """
 
 
