@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-WHOLE_WINDOW = "max"
+WHOLE_WINDOW, AUTO_DRAFT = "max", "auto"
 
 # How much the chat's own server gives way to it, and to other programs.
 PRIVATE_NICENESS = 5
@@ -19,7 +19,7 @@ class ServeOptions:
     gpu_layers: int | None = None
     yarn: str | None = None  # auto, off or a factor
     speculation: bool | None = None  # whether tokens are guessed ahead
-    draft: str | None = None  # a smaller model's file that guesses
+    draft: str | None = None  # a smaller model's file that guesses, or auto
     disk_cache: float | None = None  # GB for evicted conversations
     kv_type: str | None = None
     ubatch: int | None = None

@@ -46,7 +46,8 @@ def command(
     from localqwen.engine.planner import Planner
     from localqwen.plan_picture import mib
 
-    path, wanted = library.resolve(model), engine_options(options)
+    path = library.resolve(model)
+    wanted = engine_options(options, path)
     planner = Planner(path, wanted.for_planner, Notebook(paths.planner_path()))
     exercise = Exercise(prompt, tokens, depth, repeat)
     result = bench(planner, path, exercise, wanted.yarn, pinned=wanted.gpu_layers is not None)

@@ -11,7 +11,7 @@ import click
 from localqwen import device_options
 from localqwen.errors import InvalidRequestError
 from localqwen.plan import KV_TYPES, SPLIT_MODES
-from localqwen.serve_options import WHOLE_WINDOW, ServeOptions
+from localqwen.serve_options import AUTO_DRAFT, WHOLE_WINDOW, ServeOptions
 
 RPC_OPTION = click.option(
     "--rpc",
@@ -66,7 +66,12 @@ _OPTIONS = (
         default=None,
         help="Guess tokens from the conversation, where that makes answers faster.  [default: yes]",
     ),
-    click.option("--draft", metavar="MODEL", help="A smaller model of the same family that guesses instead."),
+    click.option(
+        "--draft",
+        metavar="MODEL|auto",
+        help="A smaller model of the same family that guesses instead; auto takes the one that the catalogue names, if "
+        "it is installed and worth its memory.",
+    ),
     click.option(
         "--disk-cache",
         type=click.FloatRange(min=0),
@@ -138,8 +143,8 @@ def _checked_yarn(text: str | None) -> str | None:
 
 def _resolved(draft: str | None) -> str | None:
     """The file of a draft model: the server, which loads it, may run elsewhere."""
-    if draft is None:
-        return None
+    if draft is None or draft == AUTO_DRAFT:
+        return draft
     from localqwen import library
 
     return str(library.resolve(draft).resolve())

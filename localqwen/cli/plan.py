@@ -27,7 +27,7 @@ def command(model: str, options: ServeOptions, *, as_json: bool) -> None:
     from localqwen.plan_picture import last_load, picture
 
     path = library.resolve(model)
-    planner = Planner(path, engine_options(options).for_planner, Notebook(paths.planner_path()))
+    planner = Planner(path, engine_options(options, path).for_planner, Notebook(paths.planner_path()))
     plan, load = planner.plan().plan, planner.last_load()
     if as_json:
         click.echo(json.dumps(plan.as_json() | {"last_load": load.as_json() if load is not None else None}, indent=2))

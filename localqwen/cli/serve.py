@@ -94,7 +94,7 @@ def command(  # noqa: PLR0913, PLR0917 - an option each
         path = library.resolve(model, notify=lambda line: click.echo(printable(line), err=True))
         check_header(path)
         names = names or (library.served_name(model),)
-        engine = Engine(path, engine_options(options), names[0])
+        engine = Engine(path, engine_options(options, path), names[0])
         if not uds:
             _announce(engine, listener, api_key)
         check_host = loopback and not uds and not api_key

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from localqwen.engine.context import UBATCH
 from localqwen.engine.inventory import Inventory
 from localqwen.engine.shape import Shape
+from localqwen.plan import Plan
 
 GUESSES, ACCEPTED = 4, 2.4  # tokens a draft model guesses at a time, and of these those that hold
+DRAFT_GAIN = 1.2  # times as fast an answer has to become for a draft model that nobody named
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,16 @@ def draft_bytes(draft: Shape, context: int) -> int:
 
 def seconds_with_draft(seconds: float, inventory: Inventory, draft: Shape | None, where: str | None) -> float:
     """Seconds per token of an answer, of which the model alone takes ``seconds``."""
-    if draft is None:
+    if draft is None or where is None:
         return seconds
     device = next((device for device in inventory.devices if device.name == where), inventory.cpu)
     return (seconds + GUESSES * draft.weights / device.speed.read) / (1 + ACCEPTED)
+
+
+def about_draft(plan: Plan, draft: Path) -> str:
+    """Whether a draft model that may rest is used, and why: a sentence."""
+    if plan.draft_device is not None:
+        return f"{draft.name} guesses tokens on {plan.draft_device}, which should make answers faster."
+    return (
+        f"{draft.name} is installed and could guess tokens, but answers should not become {DRAFT_GAIN:g} times as fast."
+    )

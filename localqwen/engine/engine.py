@@ -233,7 +233,7 @@ class Engine:
     def _drafter(self, model: Model, solution: Solution) -> DraftModel | Literal["ngram"] | None:
         if not self._options.speculation:
             return None
-        if self._options.draft is None:
+        if self._options.draft is None or (self._options.draft_may_rest and solution.plan.draft_device is None):
             return "ngram"
         plan, go_on = solution.plan, lambda _: not self._closing.is_set()
         return DraftModel(self._options.draft, model, plan.context, plan.threads, solution.draft_placement, go_on)

@@ -15,7 +15,7 @@ from localqwen.engine.calibration import calibrated, predicted
 from localqwen.engine.candidate import Bytes, Candidate, Found, Wishes
 from localqwen.engine.context import ContextOptions, parameters
 from localqwen.engine.devices import available_memory, physical_cores
-from localqwen.engine.draft_places import draft_places, seconds_with_draft
+from localqwen.engine.draft_places import DRAFT_GAIN, DraftPlace, about_draft, draft_places, seconds_with_draft
 from localqwen.engine.explain import Explainer
 from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import (
@@ -50,7 +50,10 @@ EXPLAINING, REFUSING = 6, 24  # questions to llama.cpp, beyond those of the sear
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the user pinned; ``None`` is planned. ``rpc`` are other machines' devices, ``draft`` a second model."""
+    """What the user pinned; ``None`` is planned.
+
+    ``rpc`` are other machines' devices, ``draft`` a second model, which the plan may leave out if it ``may_rest``.
+    """
 
     wishes: Wishes = field(default_factory=Wishes)
     threads: int | None = None
@@ -58,6 +61,7 @@ class PlanOptions:
     rpc: tuple[str, ...] = ()
     draft: Path | None = None
     yarn: YarnMode = "auto"
+    draft_may_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,8 @@ class Planner:
         context = wishes.context or (longest if wishes.context == 0 else DEFAULT_CONTEXT)
         count = Asked(lambda candidate: self._count(inventory, shape, candidate))
         draft = read_shape(self._options.draft) if self._options.draft is not None else None
-        for place in draft_places(inventory, draft, context):
+        rests = [DraftPlace(inventory)] if draft is not None and self._options.draft_may_rest else []
+        for place in [*rests, *draft_places(inventory, draft, context)]:
             search = Search(shape, place.left.devices, place.left.cpu, wishes, native, longest, tensors)
             found = search.best(count)
             if found is None:
@@ -202,6 +207,8 @@ class Planner:
             threads = self._options.threads or _threads(found.candidate.counts[0])
             plan = as_plan(self._path.name, shape, inventory, found, place, threads)
             cost = seconds_with_draft(1 / plan.decode, inventory, draft, place.device)
+            if rests and place.device is not None:
+                cost *= DRAFT_GAIN
             if best is None or cost < best[0]:
                 best = cost, plan, search, found
         if best is None:
@@ -211,7 +218,10 @@ class Planner:
         padded = (
             padded_shape(shape, matrices(self._path)) if plan.gpu_layers <= plan.layers and search.devices else None
         )
-        return Explainer(plan, search, found, count.at_most(EXPLAINING), ways, padded).explained()
+        plan = Explainer(plan, search, found, count.at_most(EXPLAINING), ways, padded).explained()
+        if self._options.draft is not None and rests:
+            plan = replace(plan, why=(*plan.why, about_draft(plan, self._options.draft)))
+        return plan
 
     def _ways(self, inventory: Inventory, search: Search) -> list[Way]:
         """The same search without ``--devices``, and without ``--draft``."""

@@ -183,3 +183,21 @@ def test_heads_that_no_quantized_cache_can_hold(tmp_path: Path) -> None:
         planned(path, kv_type="q8_0")
     with pytest.raises(OutOfMemoryError):  # and not the end of the process, which asking llama.cpp for q8_0 would be
         planned(path, ram=0.2)
+
+
+def test_a_draft_model_that_nobody_named_is_used_where_it_pays(hollow: dict[str, Path]) -> None:
+    notebook = Notebook(paths.planner_path())
+
+    def plan_of(model: str, draft: str, ram: float) -> Plan:
+        wishes = Wishes(context=2048)
+        options = PlanOptions(wishes, draft=hollow[draft], draft_may_rest=True)
+        return Planner(hollow[model], options, notebook, lambda: int(ram * GIB)).plan().plan
+
+    small = plan_of("72B", "0.5B", 128)
+    assert small.draft_device == "CPU"
+    assert "Qwen2-0.5B.gguf guesses tokens on CPU" in small.why[-1]
+    for as_large, ram in (("7B", 128.0), ("72B", 60.0)):
+        left_out = plan_of("7B", as_large, ram)
+        assert left_out.draft_device is None
+        assert f"Qwen2-{as_large}.gguf is installed" in left_out.why[-1]
+    assert plan_of("7B", "0.5B", 4.9).draft_device is None  # there is room for one of them
