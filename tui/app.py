@@ -151,22 +151,22 @@ class ChatApp(App[None]):
 
     def _set_theme(self, name: str) -> None:
         self.theme = name
-        self.settings = replace(self.settings, theme=name)
-        self.run_worker(self._keep_theme(), group="settings")
+        before, self.settings = self.settings, replace(self.settings, theme=name)
+        self.run_worker(self._keep_theme(before, self.settings), group="settings")
 
-    async def _keep_theme(self) -> None:
+    async def _keep_theme(self, before: Settings, after: Settings) -> None:
         try:
-            await self._keep(self.settings)
+            await self._keep(before, after)
         except LocalqwenError as error:
             self.notify(safe_line(str(error)), severity="warning", timeout=8, markup=False)
 
-    async def _keep(self, settings: Settings) -> None:
-        """Write settings to the file, in the order in which they were made."""
+    async def _keep(self, before: Settings, after: Settings) -> None:
+        """Write what has been changed to the file, in the order in which that was done."""
         from localqwen.settings_file import save
 
         if self._settings_path is not None:
             async with self._keeping:
-                await asyncio.to_thread(save, self._settings_path, settings)
+                await asyncio.to_thread(save, self._settings_path, before, after)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy ``text`` less its controls, by the best way that there is, and say which one it was."""

@@ -181,9 +181,9 @@ async def test_the_last_of_many_themes_is_the_one_in_the_file(
 ) -> None:
     written_slowly = iter([0.2, 0.0, 0.0])
 
-    def slow(to: Path, settings: Settings) -> None:
+    def slow(to: Path, before: Settings, after: Settings) -> None:
         time.sleep(next(written_slowly))
-        save(to, settings)
+        save(to, before, after)
 
     monkeypatch.setattr("localqwen.settings_file.save", slow)
     async with staged(store, settings=Settings(), settings_path=path) as stage:
@@ -239,3 +239,19 @@ async def test_dialogs_name_the_keys_of_the_file(store: Store) -> None:
         await stage.press("f9")
         await stage.slash("rename")
         await stage.sees("Enter takes it, F12 cancels")
+
+
+async def test_neither_a_theme_nor_a_saved_setting_takes_back_what_was_written_meanwhile(
+    store: Store, path: Path
+) -> None:
+    write(path, "[chat]\nsystem_prompt = 'Old.'\n")
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        write(path, "# by hand\n[chat]\nsystem_prompt = 'New.'\n[sampling]\ntemperature = 3  # a slip\n")
+        await stage.press("ctrl+t")
+        await stage.until(lambda: read(path)[0].theme == "localqwen-light")
+        await changed(stage)
+        await stage.fill("#setting-top_k", "7")
+        await saved(stage)
+        assert read(path)[0] == Settings(theme="localqwen-light", system_prompt="New.", top_k=7)
+        assert written(str(path)).startswith("# by hand\n")
+        assert "temperature = 3  # a slip\n" in written(str(path))

@@ -98,11 +98,14 @@ class SettingsScreen(Form[Settings]):
     AUTO_FOCUS = "#setting-theme"
 
     def __init__(
-        self, settings: Settings, path: Path | None = None, keep: Callable[[Settings], Awaitable[None]] | None = None
+        self,
+        settings: Settings,
+        path: Path | None = None,
+        keep: Callable[[Settings, Settings], Awaitable[None]] | None = None,
     ) -> None:
-        """``settings`` are the present ones; ``keep`` writes others to ``path``, and without it they count until quit.
+        """``settings`` are the present ones; ``keep`` writes what differs between them and others to ``path``.
 
-        It raises :class:`LocalqwenError`.
+        It raises :class:`LocalqwenError`. Without it, they count until quit.
         """
         super().__init__()
         self._settings = settings
@@ -197,7 +200,7 @@ class SettingsScreen(Form[Settings]):
     async def _save(self, settings: Settings) -> None:
         try:
             if self._keep is not None:
-                await self._keep(settings)
+                await self._keep(self._settings, settings)
         except LocalqwenError as error:
             self._note(str(error), wrong=True)
         else:
