@@ -103,6 +103,7 @@ class Backend:
         if not isinstance(self.state, Starting | Loading):
             return False
         self._leave()
+        self.planned, self.memory = None, ()  # they are this model's, which is not there
         self._set(Stopped(GIVEN_UP))
         return True
 
@@ -182,6 +183,15 @@ class Backend:
         finally:
             self._answering -= 1
             self._changed.set()
+
+    def gone(self, life: Life, reason: str) -> None:
+        """An answer says that nobody answers at its server's address any more; the next message tries again.
+
+        Our own server's death is told by its connection, which knows why.
+        """
+        if not life.is_over:
+            self.lost()
+            self._set(Failed(reason))
 
     async def reason_of_death(self, life: Life) -> str | None:
         """Why our own server died; ``None`` for one that lives, which is known after a moment, or has been left."""
