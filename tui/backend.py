@@ -221,17 +221,23 @@ class Backend:
         self._client = None
         self._changed.set()
 
+    async def look_at_memory(self) -> None:
+        """Ask now how full the devices are."""
+        life = self._life
+        if life is None or life.client is None:
+            return
+        memory = await life.client.memory()
+        if memory and memory != self.memory and not life.is_over:
+            self.memory = memory
+            self.on_change()
+
     async def _watch_memory(self, life: Life) -> None:
         """Look at the memory now and then, while it changes."""
         while True:
-            client = life.client
-            if client is None or not (self._answering or isinstance(self.state, Loading)):
+            if life.client is None or not (self._answering or isinstance(self.state, Loading)):
                 await self._next_change()
                 continue
-            memory = await client.memory()
-            if memory and memory != self.memory and not life.is_over:
-                self.memory = memory
-                self.on_change()
+            await self.look_at_memory()
             await asyncio.sleep(MEMORY_SECONDS)
 
     async def _next_change(self) -> None:

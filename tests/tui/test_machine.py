@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localqwen.chats.store import Store
+from localqwen.device_memory import DeviceMemory
 from localqwen.events import Finished, Planned
 from tests.tui.fakes import SIZE, FakeConnection, shows, until
 from tests.tui.plans import SMALL_PLAN
@@ -45,7 +46,16 @@ async def test_the_plan_is_shown_before_and_after_loading(app: ChatApp, connecti
         app.backend.loaded(connection.client, Planned(SMALL_PLAN))
         await pilot.press("f2")
         await until(pilot, shows(pilot, "CUDA0", "layers 0 to 23, output", "decode 45.6 tok/s", "All."))
-        await pilot.press("f2")
         app.backend.loaded(connection.client, Planned(SMALL_PLAN, (("CUDA0", 4400 << 20),)))
-        await pilot.press("f2")
         await until(pilot, shows(pilot, "took 4,400 MiB"))
+
+
+async def test_the_plan_tells_how_full_the_devices_are_while_the_model_rests(
+    app: ChatApp, connection: FakeConnection
+) -> None:
+    connection.client.devices = (DeviceMemory("CUDA0", "A card", "gpu", 6 << 30, 8 << 30, 4 << 30),)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, shows(pilot, "ready"))
+        app.backend.loaded(connection.client, Planned(SMALL_PLAN))
+        await pilot.press("f2")
+        await until(pilot, shows(pilot, "now 6.00 of 8.00 GiB in use, 4.00 by the model"))

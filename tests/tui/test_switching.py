@@ -120,7 +120,7 @@ async def test_a_remote_server_has_its_address_everywhere_and_no_plan(store: Sto
         await stage.sees("What you type goes to https://models.example.org/v1.", "ready")
         await stage.press("f2")
         await stage.opens(PlanScreen)
-        await stage.sees("The model runs on another machine")
+        await stage.sees("https://models.example.org/v1 does not tell where its model lies.")
         await stage.press("escape")
         await stage.is_back()
         await stage.ask("Who are you?", "Far away.")

@@ -52,8 +52,7 @@ class MachineCommands:
         """Where the model lies."""
         from tui.screens.plan import PlanScreen
 
-        backend = self._desk.backend
-        self._desk.screen.app.push_screen(PlanScreen(backend.planned, remote=backend.connection.address is not None))
+        self._desk.screen.app.push_screen(PlanScreen(self._desk.backend))
 
     def sidebar(self, _: str) -> None:
         """Show or hide the list of conversations."""
