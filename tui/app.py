@@ -33,7 +33,7 @@ from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
 from tui.sanitize import safe, safe_line, without_controls
 from tui.screens.chat import ChatScreen
-from tui.theme import THEMES, first_theme, has_no_color
+from tui.theme import THEMES, first_theme, has_no_color, more_variables
 
 # What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
 ANSWERS = "tui.widgets.transcript.answer"
@@ -93,6 +93,11 @@ class ChatApp(App[None]):
         guard(driver)
         return driver
 
+    def get_css_variables(self) -> dict[str, str]:
+        """Textual's, and ours."""
+        self.theme_variables = more_variables(super().get_css_variables())
+        return self.theme_variables
+
     def get_default_screen(self) -> Screen[Any]:
         """The chat itself: a blank screen under it would have to be styled and painted first."""
         return self.chat
@@ -102,6 +107,7 @@ class ChatApp(App[None]):
         keymap, wrong = resolved(self.settings)
         self.set_keymap(keymap)
         self.backend.on_change = self.chat.backend_changed
+        self.theme_changed_signal.subscribe(self, lambda _: self.chat.backend_changed())  # pale() is another one
         self.call_after_refresh(self._painted)
         for complaint in (*self._complaints, *wrong):
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)

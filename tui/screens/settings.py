@@ -74,7 +74,7 @@ class SettingsScreen(Form[Settings]):
         }
 
         .setting-doc {
-            color: $foreground 60%;
+            color: $text-muted;
             padding-bottom: 1;
         }
 
@@ -85,7 +85,7 @@ class SettingsScreen(Form[Settings]):
         #settings-note {
             height: 3;
             padding-top: 1;
-            color: $foreground 70%;
+            color: $text-muted;
         }
 
         #settings-note.-wrong {
