@@ -33,7 +33,7 @@ from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
 from tui.sanitize import safe, safe_line, without_controls
 from tui.screens.chat import ChatScreen
-from tui.theme import THEMES, first_theme, has_no_color, more_variables
+from tui.theme import THEMES, first_theme, has_no_color, more_variables, theme_complaint
 
 # What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
 ANSWERS = "tui.widgets.transcript.answer"
@@ -109,7 +109,8 @@ class ChatApp(App[None]):
         self.backend.on_change = self.chat.backend_changed
         self.theme_changed_signal.subscribe(self, lambda _: self.chat.backend_changed())  # pale() is another one
         self.call_after_refresh(self._painted)
-        for complaint in (*self._complaints, *wrong):
+        unknown = theme_complaint(self.settings.theme, self.available_themes)
+        for complaint in (*self._complaints, *filter(None, [unknown]), *wrong):
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
 
     def _painted(self) -> None:
@@ -156,7 +157,8 @@ class ChatApp(App[None]):
         await self.chat.action_command(command_id)
 
     def _set_theme(self, name: str) -> None:
-        self.theme = name
+        if not has_no_color(os.environ):  # without colours, what is shown is not what is chosen
+            self.theme = name
         before, self.settings = self.settings, replace(self.settings, theme=name)
         self.run_worker(self._keep_theme(before, self.settings), group="settings")
 
@@ -198,12 +200,23 @@ class ChatApp(App[None]):
 
         changed = await self.push_screen_wait(SettingsScreen(self.settings, self._settings_path, self._keep))
         if changed is not None:
-            self.settings = changed
-            # Without colours, what is shown is not what is chosen.
-            if changed.theme in self.available_themes and not has_no_color(os.environ):
-                self.theme = changed.theme
-            self.set_keymap(resolved(changed)[0])
-            self.chat.desk.show_keys()
+            await self._follow(changed)
+
+    async def _follow(self, changed: Settings) -> None:
+        """Let settings count at once, as far as they can."""
+        before, self.settings = self.settings, changed
+        if changed.theme in self.available_themes and not has_no_color(os.environ):
+            self.theme = changed.theme
+        self.set_keymap(resolved(changed)[0])
+        self.chat.desk.show_keys()
+        if changed.animations != before.animations:
+            self.animation_level = "full" if changed.animations else "none"
+        if changed.plain and not before.plain:
+            self.notify("The next start is a chat in lines.", markup=False)
+        conversation = self.chat.desk.conversation
+        if not conversation.path and conversation.system == before.system_prompt:
+            await self.chat.desk.voice.trying(conversation.begin_with(changed.system_prompt))
+            self.chat.desk.count_tokens()
 
     def run_sturdily(self) -> None:
         """Run, and go on after mistakes of our own."""

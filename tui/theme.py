@@ -7,6 +7,7 @@ What matters less is paler, but not in the themes of high contrast: it has a var
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 
 from textual.theme import Theme
 
@@ -183,6 +184,15 @@ def first_theme(wanted: str, available: Collection[str], environ: Mapping[str, s
     if has_no_color(environ):
         return "ansi-dark"
     return wanted if wanted in available else DARK.name
+
+
+def theme_complaint(wanted: str, available: Collection[str]) -> str | None:
+    """A sentence about a theme that there is none of."""
+    if wanted in available:
+        return None
+    near = get_close_matches(wanted, sorted(available), 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f'[view] theme = "{wanted}": there is no such theme{hint}; {DARK.name} counts.'
 
 
 def theme_names(available: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import Field
 from pathlib import Path
@@ -16,12 +17,13 @@ from textual.widgets import Input, Label, Select, Static, TextArea
 
 from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings, Value, check, options, typed
-from tui.sanitize import SafeText, safe, safe_line
+from tui.sanitize import SafeText, safe_line, without_controls
 from tui.screens.form import Form
-from tui.theme import theme_names
-from tui.widgets.fields import LineField, TextField
+from tui.theme import has_no_color, theme_names
+from tui.widgets.fields import LineField, TextField, one_line
 
 LONG_TEXTS = {"system_prompt"}
+KEYS_DOC = 'They are changed in the file, under [keys], as "answer.stop" = "f9".'
 TITLES = {"view": "View", "composer": "Composer", "chat": "New conversations", "sampling": "Sampling of answers"}
 
 
@@ -112,7 +114,7 @@ class SettingsScreen(Form[Settings]):
         self._path = path
         self._keep = keep
         self._theme_before = ""
-        self._shown_theme = ""
+        self._begun: dict[str, Value] = {}  # what the widgets hold before anybody touches them
 
     def compose(self) -> ComposeResult:
         """A widget for each setting, by table."""
@@ -129,6 +131,8 @@ class SettingsScreen(Form[Settings]):
                         with Vertical():
                             yield self._editor(option)
                             yield Static(option.metadata["doc"], classes="setting-doc", markup=False)
+                yield Static("Keys", classes="settings-title")
+                yield Static(KEYS_DOC, classes="setting-doc", markup=False)
             keys = f"{self.key('dialog.accept')} saves, {self.key('dialog.cancel')} cancels"
             where = self._path if self._path is not None else "until you quit"
             keys = f"{keys} · {where}"
@@ -137,13 +141,15 @@ class SettingsScreen(Form[Settings]):
     def on_mount(self) -> None:
         """Remember what the preview changes."""
         self._theme_before = self.app.theme
+        self._begun = {option.name: value for option, value in self._values()}
 
     def _editor(self, option: Field[Any]) -> Widget:
         value = getattr(self._settings, option.name)
         name = f"setting-{option.name}"
         if option.name == "theme":
             names = theme_names(self.app.available_themes)
-            shown = self._shown_theme = self.app.theme if self.app.theme in names else names[0]
+            # Another theme than the chosen one is shown where there is none of its name.
+            shown = next(one for one in (value, self.app.theme, names[0]) if one in names)
             return Select([(one, one) for one in names], value=shown, allow_blank=False, id=name, compact=True)
         if option.metadata["choices"]:
             choices = [(one, one) for one in option.metadata["choices"]]
@@ -152,17 +158,19 @@ class SettingsScreen(Form[Settings]):
             # A switch tells its state by colour alone.
             return Select([("yes", True), ("no", False)], value=value, allow_blank=False, id=name, compact=True)
         if option.name in LONG_TEXTS:
-            return TextField(safe(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
+            return TextField(
+                without_controls(value), id=name, tab_behavior="focus", show_line_numbers=False, compact=True
+            )
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-        return LineField(
-            safe_line(text), placeholder="the model's own" if option.default is None else "", id=name, compact=True
-        )
+        hint = "the model's own" if option.default is None else ""
+        return LineField(one_line(text), placeholder=hint, id=name, compact=True)
 
     def on_select_changed(self, event: Select.Changed) -> None:
         """Show a theme at once."""
         event.stop()
-        if event.select.id == "setting-theme" and isinstance(event.value, str) and event.value != self.app.theme:
-            self.app.theme = event.value
+        is_theme = event.select.id == "setting-theme" and isinstance(event.value, str)
+        if is_theme and event.value != self.app.theme and not has_no_color(os.environ):
+            self.app.theme = str(event.value)
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`; a choice is no text, and soon made again."""
@@ -186,14 +194,16 @@ class SettingsScreen(Form[Settings]):
         """Keep what is chosen, unless something is wrong with it."""
         chosen: dict[str, Value] = {}
         for option, value in self._values():
+            if value == self._begun[option.name]:
+                # Not what is shown: that lacks what cannot be shown, digits of a number, a theme that is not there.
+                chosen[option.name] = getattr(self._settings, option.name)
+                continue
             problem = None if value is None and option.default is None else check(option, value)
             if problem is not None:
                 self._note(f"{option.name.replace('_', ' ')} {problem}.", wrong=True)
                 self.query_one(f"#setting-{option.name}").focus()
                 return
-            # Another theme than the chosen one may be shown, for want of colours or because there is none of its name.
-            is_as_shown = option.name == "theme" and value == self._shown_theme
-            chosen[option.name] = self._settings.theme if is_as_shown else value
+            chosen[option.name] = value
         self._save(Settings(**cast("dict[str, Any]", chosen), keys=self._settings.keys))
 
     @work(exclusive=True, group="settings")
