@@ -84,8 +84,11 @@ class LocalServer:
 
     address = None
 
-    def __init__(self, model: Path, name: str, options: ServeOptions | None = None) -> None:
-        """``model`` is a GGUF file."""
+    def __init__(
+        self, model: Path, name: str, options: ServeOptions | None = None, others: tuple[Path, ...] = ()
+    ) -> None:
+        """``model`` is a GGUF file; ``others`` were open before, and are not all in the models directory."""
+        self.others = others
         self.name = name
         self.model = model
         self.options = options

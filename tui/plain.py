@@ -20,7 +20,7 @@ from tui.backend import Backend
 from tui.byte_size import human_size
 from tui.commands import BY_NAME
 from tui.connections import Connection
-from tui.model_list import ModelRow, advice
+from tui.model_list import CONTEXT, ModelRow, advice
 from tui.model_source import source_for
 from tui.plain_commands import ConversationLines, PlainHandler, Session
 from tui.plain_terminal import Interrupt, StandardTerminal, Terminal
@@ -206,6 +206,7 @@ class PlainChat:
             self._models = await source.judged()
             for number, row in enumerate(self._models, 1):
                 self._line(f"{number}. {model_words(row)}")
+            self._line(f"What fits is judged with {CONTEXT} tokens of context.")
             self._line("/model and a number or a name chooses one.")
             return
         self._models = self._models or await source.listed()

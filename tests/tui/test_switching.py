@@ -41,7 +41,9 @@ def next_model(monkeypatch: pytest.MonkeyPatch) -> FakeConnection:
 async def choose_next(stage: Stage) -> None:
     await stage.press("f9")
     await stage.opens(ModelsScreen)
-    await stage.sees("next-7b", "5.0 GB", "32k–128k", "fits on the GPU", "Enter opens it; the conversation stays.")
+    await stage.sees(
+        "next-7b", "5.0 GB", "32k–128k", "fits on the GPU", "Enter opens it; the conversation stays.", "judged with 8k"
+    )
     await stage.press("enter")
     await stage.is_back()
 
