@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from localqwen.chats.store import Store
 from localqwen.device_memory import DeviceMemory
-from localqwen.events import Finished, Planned
-from tests.tui.fakes import SIZE, FakeConnection, shows, until
+from localqwen.events import Finished, Planned, Ready
+from tests.tui.fakes import SIZE, FakeConnection, shows, type_text, until
 from tests.tui.plans import SMALL_PLAN
 from tui.app import ChatApp
 
@@ -59,3 +59,14 @@ async def test_the_plan_tells_how_full_the_devices_are_while_the_model_rests(
         app.backend.loaded(connection.client, Planned(SMALL_PLAN))
         await pilot.press("f2")
         await until(pilot, shows(pilot, "now 6.00 of 8.00 GiB in use, 4.00 by the model"))
+
+
+async def test_a_draft_that_was_estimated_is_counted_when_the_model_is_there(store: Store) -> None:
+    connection = FakeConnection(ready=False)
+    connection.client.counts["early"] = 3
+    app = ChatApp(store, connection)
+    async with app.run_test(size=SIZE) as pilot:
+        await type_text(pilot, "early")
+        await until(pilot, shows(pilot, "draft about 2 tokens"))
+        connection.load(Ready("fake", 8192))
+        await until(pilot, shows(pilot, "draft 3 of 8,192 tokens left"))
