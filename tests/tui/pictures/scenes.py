@@ -228,6 +228,7 @@ async def find(at: Set) -> None:
 async def commands(at: Set) -> None:
     await at.stage.write("/co")
     await at.stage.sees("/continue", "copy the marked", "draft about")
+    await at.stage.until(lambda: any("/co" in title for title in at.stage.list_titles))
 
 
 @scene
