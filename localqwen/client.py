@@ -17,7 +17,7 @@ from httpx_sse import EventSource, ServerSentEvent
 from localqwen.answer_stream import NONSENSE, AnswerStream, error_message, json_object
 from localqwen.device_memory import DeviceMemory
 from localqwen.endpoint import Endpoint
-from localqwen.errors import ServerError, ServerGoneError
+from localqwen.errors import ServerError, ServerGoneError, ServerRefusedError
 from localqwen.events import (
     AnswerEvent,
     Finished,
@@ -130,7 +130,7 @@ class Client:
                         break
             finished = answer.finished() or finished
         except ServerError as error:
-            finished = Finished("error", error=str(error))
+            finished = Finished("error", error=str(error), is_lost=isinstance(error, ServerGoneError))
         yield finished
 
     async def count_tokens(self, said: Sequence[ChatMessage] | str) -> int | None:
@@ -162,7 +162,7 @@ class Client:
 
         Yields :class:`Planned` and :class:`Loading` until :class:`Ready`, then waits until it is closed. Raises
         :class:`ServerError` with the server's words when loading fails, :class:`ServerGoneError` when the server goes
-        away.
+        away, :class:`ServerRefusedError` when it is none of ours.
         """
         async with self._events("GET", "/localqwen/attach", None) as events:
             async for event in events:
@@ -207,9 +207,9 @@ class Client:
         with _explained(self.endpoint):
             async with self._http.stream(method, path, json=body, headers={"Accept": "text/event-stream"}) as response:
                 if response.is_error:
-                    raise ServerError(self._refusal(response.status_code, await _read_limited(response)))
+                    raise ServerRefusedError(self._refusal(response.status_code, await _read_limited(response)))
                 if "text/event-stream" not in response.headers.get("content-type", ""):
-                    raise ServerError(self._not_openai())
+                    raise ServerRefusedError(self._not_openai())
                 events = EventSource(response).aiter_sse()
                 try:
                     yield events

@@ -56,5 +56,9 @@ class ServerError(LocalqwenError):
     """An OpenAI-compatible server answered with an error, went away, or cannot be reached."""
 
 
+class ServerRefusedError(ServerError):
+    """A server answers, but not what it was asked: it has no such route, wants a key, or is no server of this kind."""
+
+
 class ServerGoneError(ServerError):
     """Nobody answers at an endpoint, or not any more: our own server process may have died."""

@@ -53,6 +53,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A question goes out now: there is a model that takes it. Whoever waited for the model says so; no server does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prefill:
     """``done`` of ``total`` prompt tokens are in the KV cache.
 
@@ -96,7 +101,8 @@ class Usage:
     """Tokens and seconds of one answer; the seconds are 0 where a server does not tell.
 
     ``cached_tokens`` of the ``prompt_tokens`` were in the KV cache already and cost nothing. ``yarn_factor`` stretched
-    the conversation's positions at the end: 1 is no stretching, 0 is unknown.
+    the conversation's positions at the end: 1 is no stretching, 0 is unknown. ``first_token_seconds`` passed between
+    the question and the first text, as whoever asked has measured them.
     """
 
     prompt_tokens: int = 0
@@ -105,6 +111,7 @@ class Usage:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     yarn_factor: float = 0.0
+    first_token_seconds: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Self:
@@ -126,12 +133,16 @@ def _is_number(value: object, kind: type) -> TypeGuard[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is over; ``error`` is a sentence when ``reason`` is ``"error"``."""
+    """The answer is over; ``error`` is a sentence when ``reason`` is ``"error"``.
+
+    ``is_lost`` says that it ended because nobody answers at the server's address, or not any more.
+    """
 
     reason: FinishReason
     usage: Usage = Usage()
     error: str | None = None
+    is_lost: bool = False
 
 
-AnswerEvent: TypeAlias = Prefill | Delta | Finished
+AnswerEvent: TypeAlias = Asked | Prefill | Delta | Finished
 LoadEvent: TypeAlias = Planned | Loading | Ready

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from localqwen.device_memory import DeviceMemory
 from localqwen.plan import LastLoad, Plan, Share
 
 WIDTH = 40
@@ -11,20 +12,21 @@ PARTS = (("█", "weights"), ("▓", "KV cache"), ("▒", "activations"), ("░"
 KINDS = {"cpu": "CPU", "gpu": "GPU", "igpu": "integrated GPU", "rpc": "other machine", "accel": "accelerator"}
 
 
-def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]:
+def picture(plan: Plan, taken: Mapping[str, int] | None = None, memory: Iterable[DeviceMemory] = ()) -> Iterator[str]:
     """A bar for each device, what lies where, how fast that is expected to be, and why it is not faster.
 
-    ``taken`` are the bytes that devices really gave, once the model is loaded.
+    ``taken`` are the bytes that devices really gave, once the model is loaded, and ``memory`` is how full they are now.
     """
     yield (
         f"{plan.model}: {plan.context} tokens of context, {plan.kv_type} KV cache, ubatch {plan.ubatch}, "
         f"{plan.threads} threads" + (", every layer split over the cards" if plan.split_mode == "tensor" else "")
     )
     yield ""
+    now = {device.name: in_use(device) for device in memory}
     name_width = max(len(share.device) for share in plan.shares)
     for share in plan.shares:
         yield f"{share.device:<{name_width}}  {_bar(share)}  {_gib(share.used)} of {_gib(share.free)} GiB"
-        yield f"{'':<{name_width}}  {share.description}: {_layers(share, plan)}"
+        yield f"{'':<{name_width}}  {share.description}: {layers(share, plan)}"
         sizes = (
             ("weights", share.weights),
             ("KV cache", share.kv),
@@ -34,6 +36,8 @@ def picture(plan: Plan, taken: Mapping[str, int] | None = None) -> Iterator[str]
         yield f"{'':<{name_width}}  " + ", ".join(f"{name} {mib(size)}" for name, size in sizes if size)
         if taken and (real := taken.get(share.device)):
             yield f"{'':<{name_width}}  took {mib(real)}, planned were {mib(share.used)}"
+        if share.device in now:
+            yield f"{'':<{name_width}}  now {now[share.device]}"
     if plan.draft_device:
         yield f"The draft model goes to {plan.draft_device}."
     yield ""
@@ -57,6 +61,11 @@ def last_load(load: LastLoad) -> Iterator[str]:
             )
 
 
+def in_use(device: DeviceMemory) -> str:
+    """How full a device is, and what of that is the model's."""
+    return f"{_gib(device.used)} of {_gib(device.total)} GiB in use, {_gib(device.mine)} by the model"
+
+
 def _bar(share: Share) -> str:
     """The device's memory, a part for each use; what is there at all gets at least one mark."""
     whole = max(share.free, share.used, 1)
@@ -68,7 +77,8 @@ def _bar(share: Share) -> str:
     return f"{text[:WIDTH]:{PARTS[-1][0]}<{WIDTH}}"
 
 
-def _layers(share: Share, plan: Plan) -> str:
+def layers(share: Share, plan: Plan) -> str:
+    """What of the model lies on a device; nothing to say of one that only holds what belongs to layers elsewhere."""
     parts = []
     if share.kind == "cpu":
         parts.append("token embedding")

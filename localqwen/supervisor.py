@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import httpx
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from localqwen import paths
 from localqwen.endpoint import Endpoint
@@ -39,13 +41,14 @@ class Supervisor:
     def __init__(self, model: Path, options: ServeOptions | None = None, name: str | None = None) -> None:
         """``model`` is a GGUF file; ``name`` is what ``/v1/models`` calls it (by default, the file's name).
 
-        Raises :class:`ServerError` when the file cannot be read.
+        Raises :class:`ServerError` when the file cannot be read, or there is no place for the socket.
         """
         self.model = model.resolve()
         self.options = options or ServeOptions()
         self.name = name or model.stem
         key = _digest(self.model, self.options)
-        directory = paths.runtime_dir()
+        with _explained(self.name):
+            directory = paths.runtime_dir()
         self.socket = directory / f"{key}.sock"
         self.log = paths.log_dir() / f"server-{key}.log"
         self._lock = directory / f"{key}.lock"
@@ -58,7 +61,8 @@ class Supervisor:
         A server that nobody attaches to (:meth:`localqwen.client.Client.attach`) ends by itself after a minute.
         Raises :class:`ServerError` when it cannot be started.
         """
-        await asyncio.to_thread(self._find_or_start)
+        with _explained(self.name):
+            await asyncio.to_thread(self._find_or_start)
         return Endpoint(uds=self.socket)
 
     async def is_running(self) -> bool:
@@ -128,6 +132,23 @@ class Supervisor:
                 return http.get("http://localhost/health").json()["status"] in {"ok", "loading"}
         except (httpx.HTTPError, ValueError, LookupError, TypeError):
             return False
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn what the system refuses into sentences."""
+    try:
+        yield
+    except Timeout as error:  # which is an OSError
+        raise ServerError(
+            f"Another localqwen has been starting {name} for {START_SECONDS * 2:.0f} seconds: end it, and try again."
+        ) from error
+    except OSError as error:
+        place = f" at {error.filename}" if error.filename else ""
+        reason = error.strerror or type(error).__name__
+        raise ServerError(
+            f"The server process of {name} cannot be started ({reason}{place}): make room or mend that, and try again."
+        ) from error
 
 
 def _digest(model: Path, options: ServeOptions) -> str:

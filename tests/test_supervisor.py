@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from localqwen import paths
 from localqwen.client import Client
@@ -167,3 +169,26 @@ async def attach(endpoint: Endpoint) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="cannot be read"):
         Supervisor(tmp_path / "missing.gguf")
+
+
+async def test_a_log_that_cannot_be_written_is_named(supervise: Supervisor) -> None:
+    supervise.log.mkdir(parents=True)
+    with pytest.raises(ServerError, match=f"cannot be started .Is a directory at {supervise.log}.: make room"):
+        await supervise.start()
+
+
+async def test_a_start_that_another_one_holds_up_is_named(
+    supervise: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localqwen.supervisor.START_SECONDS", 0.01)
+    with FileLock(supervise._lock), pytest.raises(ServerError, match="Another localqwen has been starting demo"):
+        await supervise.start()
+
+
+def test_a_folder_for_the_socket_that_cannot_be_is_named(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(paths, "runtime_dir", full)
+    with pytest.raises(ServerError, match=r"cannot be started \(No space left on device\): make room"):
+        Supervisor(demo_gguf, SMALL)

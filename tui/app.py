@@ -33,7 +33,7 @@ from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
 from tui.sanitize import safe, safe_line, without_controls
 from tui.screens.chat import ChatScreen
-from tui.theme import THEMES, first_theme, has_no_color
+from tui.theme import THEMES, first_theme, has_no_color, more_variables, theme_complaint
 
 # What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
 ANSWERS = "tui.widgets.transcript.answer"
@@ -93,6 +93,11 @@ class ChatApp(App[None]):
         guard(driver)
         return driver
 
+    def get_css_variables(self) -> dict[str, str]:
+        """Textual's, and ours."""
+        self.theme_variables = more_variables(super().get_css_variables())
+        return self.theme_variables
+
     def get_default_screen(self) -> Screen[Any]:
         """The chat itself: a blank screen under it would have to be styled and painted first."""
         return self.chat
@@ -102,8 +107,10 @@ class ChatApp(App[None]):
         keymap, wrong = resolved(self.settings)
         self.set_keymap(keymap)
         self.backend.on_change = self.chat.backend_changed
+        self.theme_changed_signal.subscribe(self, lambda _: self.chat.backend_changed())  # pale() is another one
         self.call_after_refresh(self._painted)
-        for complaint in (*self._complaints, *wrong):
+        unknown = theme_complaint(self.settings.theme, self.available_themes)
+        for complaint in (*self._complaints, *filter(None, [unknown]), *wrong):
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
 
     def _painted(self) -> None:
@@ -153,23 +160,24 @@ class ChatApp(App[None]):
         await self.chat.command(command_id)
 
     def _set_theme(self, name: str) -> None:
-        self.theme = name
-        self.settings = replace(self.settings, theme=name)
-        self.run_worker(self._keep_theme(), group="settings")
+        if not has_no_color(os.environ):  # without colours, what is shown is not what is chosen
+            self.theme = name
+        before, self.settings = self.settings, replace(self.settings, theme=name)
+        self.run_worker(self._keep_theme(before, self.settings), group="settings")
 
-    async def _keep_theme(self) -> None:
+    async def _keep_theme(self, before: Settings, after: Settings) -> None:
         try:
-            await self._keep(self.settings)
+            await self._keep(before, after)
         except LocalqwenError as error:
             self.notify(safe_line(str(error)), severity="warning", timeout=8, markup=False)
 
-    async def _keep(self, settings: Settings) -> None:
-        """Write settings to the file, in the order in which they were made."""
+    async def _keep(self, before: Settings, after: Settings) -> None:
+        """Write what has been changed to the file, in the order in which that was done."""
         from localqwen.settings_file import save
 
         if self._settings_path is not None:
             async with self._keeping:
-                await asyncio.to_thread(save, self._settings_path, settings)
+                await asyncio.to_thread(save, self._settings_path, before, after)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy ``text`` less its controls, by the best way that there is, and say which one it was."""
@@ -196,12 +204,23 @@ class ChatApp(App[None]):
         screen = SettingsScreen(self.settings, self._settings_path, self._keep, self.backend.sampling)
         changed = await self.push_screen_wait(screen)
         if changed is not None:
-            self.settings = changed
-            # Without colours, what is shown is not what is chosen.
-            if changed.theme in self.available_themes and not has_no_color(os.environ):
-                self.theme = changed.theme
-            self.set_keymap(resolved(changed)[0])
-            self.chat.desk.show_keys()
+            await self._follow(changed)
+
+    async def _follow(self, changed: Settings) -> None:
+        """Let settings count at once, as far as they can."""
+        before, self.settings = self.settings, changed
+        if changed.theme in self.available_themes and not has_no_color(os.environ):
+            self.theme = changed.theme
+        self.set_keymap(resolved(changed)[0])
+        self.chat.desk.show_keys()
+        if changed.animations != before.animations:
+            self.animation_level = "full" if changed.animations else "none"
+        if changed.plain and not before.plain:
+            self.notify("The next start is a chat in lines.", markup=False)
+        conversation = self.chat.desk.conversation
+        if not conversation.path and conversation.system == before.system_prompt:
+            await self.chat.desk.voice.trying(conversation.begin_with(changed.system_prompt))
+            self.chat.desk.count_tokens()
 
     def run_sturdily(self) -> None:
         """Run, and go on after mistakes of our own."""

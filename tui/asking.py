@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from localqwen.chats.tree import is_continuation
-from localqwen.events import AnswerEvent, Finished
+from localqwen.events import AnswerEvent, Asked, Finished
 from localqwen.params import ChatMessage, SamplingParams
 from tui.backend import Backend
 from tui.meters import Watch
@@ -20,7 +20,7 @@ class Asking:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._model: str | None = None
-        self.watch = Watch(time.monotonic())
+        self.watch = Watch()
 
     @property
     def model(self) -> str:
@@ -30,19 +30,23 @@ class Asking:
     async def stream(self, said: list[ChatMessage], params: SamplingParams) -> AsyncGenerator[AnswerEvent, None]:
         """The events of the answer to what was said, once there is a model; of the rest of an answer that ends it.
 
-        When the server dies in the middle, the answer's error is why it died and not that the connection broke. When
-        another model is chosen, it ends as cancelled. Raises :class:`ServerError` when there is no model.
+        The first is :class:`Asked`: what is waited for until then is the model. When the server dies in the middle, the
+        answer's error is why it died and not that the connection broke. When another model is chosen, it ends as
+        cancelled. Raises :class:`ServerError` when there is no model.
         """
         backend = self._backend
         client, life = await backend.joined()
         self._model = backend.model
         is_ours = backend.connection.address is None
+        yield Asked()
         events = client.stream(said, params, self._model, resume=is_continuation(said))
         async with aclosing(events):
             with backend.answering():
                 while (event := await backend.next_event(events, life)) is not None:
                     self.watch = self.watch.see(event, time.monotonic())
-                    if isinstance(event, Finished) and event.reason == "error" and is_ours:
+                    if isinstance(event, Finished) and event.is_lost and not is_ours:
+                        backend.gone(life, event.error or "")
+                    elif isinstance(event, Finished) and event.reason == "error" and is_ours:
                         reason = await backend.reason_of_death(life)
                         event = Finished("cancelled") if life.is_over else replace(event, error=reason or event.error)
                     yield event

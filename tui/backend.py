@@ -108,6 +108,7 @@ class Backend:
         if not isinstance(self.state, Starting | Loading):
             return False
         self._leave()
+        self.planned, self.memory = None, ()  # they are this model's, which is not there
         self._set(Stopped(GIVEN_UP))
         return True
 
@@ -189,6 +190,15 @@ class Backend:
             self._answering -= 1
             self._changed.set()
 
+    def gone(self, life: Life, reason: str) -> None:
+        """An answer says that nobody answers at its server's address any more; the next message tries again.
+
+        Our own server's death is told by its connection, which knows why.
+        """
+        if not life.is_over:
+            self.lost()
+            self._set(Failed(reason))
+
     async def reason_of_death(self, life: Life) -> str | None:
         """Why our own server died; ``None`` for one that lives, which is known after a moment, or has been left."""
         with suppress(TimeoutError):
@@ -217,17 +227,23 @@ class Backend:
         self._client = None
         self._changed.set()
 
+    async def look_at_memory(self) -> None:
+        """Ask now how full the devices are."""
+        life = self._life
+        if life is None or life.client is None:
+            return
+        memory = await life.client.memory()
+        if memory and memory != self.memory and not life.is_over:
+            self.memory = memory
+            self.on_change()
+
     async def _watch_memory(self, life: Life) -> None:
         """Look at the memory now and then, while it changes."""
         while True:
-            client = life.client
-            if client is None or not (self._answering or isinstance(self.state, Loading)):
+            if life.client is None or not (self._answering or isinstance(self.state, Loading)):
                 await self._next_change()
                 continue
-            memory = await client.memory()
-            if memory and memory != self.memory and not life.is_over:
-                self.memory = memory
-                self.on_change()
+            await self.look_at_memory()
             await asyncio.sleep(MEMORY_SECONDS)
 
     async def _next_change(self) -> None:

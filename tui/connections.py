@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localqwen.device_memory import DeviceMemory
-from localqwen.errors import LocalqwenError, ServerError, ServerGoneError
+from localqwen.errors import LocalqwenError, ServerError, ServerGoneError, ServerRefusedError
 from localqwen.events import AnswerEvent, LoadEvent, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 
 if TYPE_CHECKING:
+    from localqwen.client import Client
     from localqwen.endpoint import Endpoint
     from localqwen.supervisor import Supervisor
+
+ATTACH_SECONDS = 10.0
+NAMED = 5  # models of a server in a sentence
 
 
 class AnswerClient(Protocol):
@@ -79,8 +84,11 @@ class LocalServer:
 
     address = None
 
-    def __init__(self, model: Path, name: str, options: ServeOptions | None = None) -> None:
-        """``model`` is a GGUF file."""
+    def __init__(
+        self, model: Path, name: str, options: ServeOptions | None = None, others: tuple[Path, ...] = ()
+    ) -> None:
+        """``model`` is a GGUF file; ``others`` were open before, and are not all in the models directory."""
+        self.others = others
         self.name = name
         self.model = model
         self.options = options
@@ -137,7 +145,7 @@ class LocalServer:
 
 
 class RemoteServer:
-    """Any OpenAI-compatible server; there is nothing to start and nothing to watch."""
+    """Any OpenAI-compatible server. One of ours is followed while it loads and until it goes; others tell nothing."""
 
     def __init__(self, endpoint: Endpoint, model: str | None = None) -> None:
         self.endpoint = endpoint
@@ -146,7 +154,10 @@ class RemoteServer:
         self.address = endpoint.url
 
     async def live(self, listener: Listener) -> str:
-        """Ask which models there are; the connection is then considered good until an answer fails."""
+        """Ask which models there are, and whether this is a server of ours, which tells more.
+
+        The connection to another one is considered good until an answer fails.
+        """
         await asyncio.to_thread(import_module, "localqwen.client")
         from localqwen.client import Client
 
@@ -155,9 +166,48 @@ class RemoteServer:
             model = self.model or next(iter(offered), None)
             if model is None:
                 return f"{self.endpoint.url} offers no model: start one there, or name it."
+            if offered and not is_offered(model, offered):
+                return f"{self.endpoint.url} does not offer {model}: name one that it does ({_listed(offered)})."
+            reason = await _followed(client, model, listener)
+            if reason is not None:
+                listener.lost()
+                return reason
             listener.loaded(client, Ready(model, offered[model].window if model in offered else 0))
             await asyncio.Event().wait()
         raise AssertionError("unreachable")
+
+
+async def _followed(client: Client, model: str, listener: Listener) -> str | None:
+    """Follow a server of ours until it goes away, and return why; ``None`` at once for another one."""
+    is_ours = False
+    try:
+        async with aclosing(client.attach()) as events:
+            # Ours says at once how it is. Others may leave open what they do not know, or hang up.
+            async with asyncio.timeout(ATTACH_SECONDS) as limit:
+                async for event in events:
+                    is_ours = True
+                    limit.reschedule(None)
+                    listener.loaded(client, replace(event, model=model) if isinstance(event, Ready) else event)
+    except (ServerRefusedError, TimeoutError):
+        return None
+    except ServerGoneError as error:
+        return str(error) if is_ours else None
+    except ServerError as error:
+        return f"{client.endpoint.url} cannot load its model: {error}"
+    raise AssertionError("unreachable")
+
+
+def is_offered(model: str, offered: Collection[str]) -> bool:
+    """Whether a server that lists ``offered`` knows a model by this name.
+
+    What follows a colon may be left out (Ollama's ``:latest``) or added (OpenRouter's ``:free``) without being listed.
+    """
+    return model in offered or model.partition(":")[0] in {one.partition(":")[0] for one in offered}
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:NAMED]) + (" and others" if len(names) > NAMED else "")
 
 
 async def _let_go(starting: asyncio.Future[Endpoint]) -> None:

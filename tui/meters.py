@@ -16,10 +16,9 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the clock says of one answer: when it was asked for, when its text began, how fast its prompt is read."""
+    """What the clock says of one answer's prompt: how far it is read, and how fast."""
 
-    asked_at: float
-    first_text_at: float | None = None
+    has_text: bool = False
     prefill: Prefill | None = None
     reading: Pace = field(default_factory=Pace)
 
@@ -28,14 +27,14 @@ class Watch:
         match event:
             case Prefill():
                 return replace(self, prefill=event, reading=self.reading.at(event.done, now))
-            case Delta() if self.first_text_at is None:
-                return replace(self, first_text_at=now)
+            case Delta() if not self.has_text:
+                return replace(self, has_text=True)
             case _:
                 return self
 
     def reading_left(self, now: float) -> float | None:
         """Seconds until the prompt is read; ``None`` while that cannot be told, or when it is."""
-        if self.prefill is None or self.first_text_at is not None or self.prefill.done >= self.prefill.total:
+        if self.prefill is None or self.has_text or self.prefill.done >= self.prefill.total:
             return None
         return self.reading.seconds_left(self.prefill.total, now)
 
@@ -68,18 +67,12 @@ def meters(
     said = usage.completion_tokens or answer.tokens
     return Meters(
         tokens_per_second=answer.tokens_per_second,
-        first_token_seconds=_first_token_seconds(usage, watch),
+        first_token_seconds=answer.first_token_seconds or None,
         used=prompt + said if prompt else 0,
         window=window,
         yarn_factor=usage.yarn_factor or (prefill.yarn_factor if prefill is not None else 0.0),
         memory=memory,
     )
-
-
-def _first_token_seconds(usage: Usage, watch: Watch | None) -> float | None:
-    if watch is not None and watch.first_text_at is not None:
-        return watch.first_text_at - watch.asked_at
-    return usage.prefill_seconds or None
 
 
 def parts(meters: Meters) -> list[SafeText]:

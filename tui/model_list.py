@@ -174,7 +174,12 @@ def advice(row: ModelRow, key: str = "Enter") -> str:
         return f"Not here yet: `localqwen pull {row.name}` in a terminal downloads and converts it."
     if row.fit == "no":
         return f"It is too large for the memory that is free now; {key} tries all the same."
-    return f"{key} opens it; the conversation stays."
+    return f"{key} opens it; the conversation stays.{fit_remark(row)}"
+
+
+def fit_remark(row: ModelRow) -> str:
+    """For how long a conversation it was judged whether a model fits."""
+    return "" if row.fit == "unknown" else f" It was judged with {_thousands(CONTEXT)} of context."
 
 
 def _thousands(tokens: int) -> str:

@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from localqwen import catalog, library
 from localqwen.events import Planned
-from localqwen.serve_options import ServeOptions
+from localqwen.serve_options import AUTO_DRAFT, ServeOptions
 from tui.connections import Connection, LocalServer, RemoteServer
 from tui.model_list import Machine, ModelRow, rows
 
@@ -38,9 +39,10 @@ def source_for(connection: Connection, planned: Planned | None = None) -> ModelS
     """The models that can take the place of the one behind ``connection``, which is loaded as ``planned``."""
     if isinstance(connection, RemoteServer):
         return RemoteModels(connection)
-    options = connection.options if isinstance(connection, LocalServer) else None
-    server = connection if isinstance(connection, LocalServer) else None
-    return LocalModels(options, _taken(planned), server)
+    if isinstance(connection, LocalServer):
+        opened = tuple(dict.fromkeys((connection.model, *connection.others)))
+        return LocalModels(connection.options, _taken(planned), opened, connection)
+    return LocalModels(None, _taken(planned))
 
 
 def name_among_them(connection: Connection, model: str) -> str:
@@ -49,17 +51,22 @@ def name_among_them(connection: Connection, model: str) -> str:
 
 
 class LocalModels:
-    """The models directory and the catalogue."""
+    """The models directory, what else was opened, and the catalogue."""
 
     def __init__(
         self,
         options: ServeOptions | None = None,
         taken: Mapping[str, int] | None = None,
+        opened: tuple[Path, ...] = (),
         server: LocalServer | None = None,
     ) -> None:
-        """``options`` are for the next server; ``taken`` is what the present ``server`` gives back of each device."""
+        """``options`` are for the next server; ``taken`` is what the present ``server`` gives back of each device.
+
+        ``opened`` are files that a person can go back to, in the models directory or not.
+        """
         self._server = server
         self._options = options
+        self._opened = opened
         self._taken = dict(taken or {})
 
     async def listed(self) -> list[ModelRow]:
@@ -80,11 +87,17 @@ class LocalModels:
     def connection(self, row: ModelRow) -> Connection:
         """See :class:`ModelSource`. A draft model that was pinned belongs to the model that it was pinned for."""
         assert row.path is not None
-        options = replace(self._options, draft=None) if self._options is not None else None
-        return LocalServer(row.path, row.name, options)
+        options = self._options
+        if options is not None and options.draft != AUTO_DRAFT:
+            options = replace(options, draft=None)
+        return LocalServer(row.path, row.name, options, self._opened)
 
     def _rows(self, machine: Machine | None) -> list[ModelRow]:
-        return rows(library.installed_models(), catalog.cards().values(), machine)
+        installed = library.installed_models()
+        known = {model.path.resolve() for model in installed}
+        elsewhere = [path for path in self._opened if path.resolve() not in known and path.is_file()]
+        installed += [library.InstalledModel(path, path.stat().st_size, library.card_of(path)) for path in elsewhere]
+        return rows(installed, catalog.cards().values(), machine)
 
 
 class RemoteModels:
@@ -166,4 +179,9 @@ def _taken(planned: Planned | None) -> dict[str, int]:
     if planned is None:
         return {}
     real = dict(planned.taken)
-    return {share.device: real.get(share.device, share.used) for share in planned.plan.shares}
+    # Weights in RAM are mapped from the file: what is free there counts them as free already. (Those that llama.cpp has
+    # repacked for the CPU are not, but nobody tells how many; a model that fits is better called too large than not.)
+    return {
+        share.device: share.kv + share.compute if share.kind == "cpu" else real.get(share.device, share.used)
+        for share in planned.plan.shares
+    }

@@ -10,25 +10,32 @@ import asyncio
 from collections import deque
 from pathlib import Path
 
+from localqwen.chats.answer import Answer
 from localqwen.chats.attachment import Attachment
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.errors import LocalqwenError
 from localqwen.settings import Settings
 from tui.attachments import read_attachment
-from tui.backend import Backend
+from tui.backend import GIVEN_UP, Backend
 from tui.byte_size import human_size
 from tui.commands import BY_NAME
 from tui.connections import Connection
-from tui.model_list import ModelRow, advice
+from tui.meters import meters, parts
+from tui.model_list import CONTEXT, ModelRow, advice
 from tui.model_source import source_for
 from tui.plain_commands import ConversationLines, PlainHandler, Session
-from tui.plain_terminal import Interrupt, StandardTerminal, Terminal
+from tui.plain_terminal import LONGEST_LINE, Cut, Interrupt, StandardTerminal, Terminal, Typed
 from tui.plain_turn import PlainTurn
 from tui.plain_words import chosen_row, model_words
+from tui.plan_words import memory_words, missing_plan_words, plan_words
 from tui.sanitize import SafeText, safe, safe_line
 
 LEAVING = "Ctrl+C again, or /quit, leaves."
+CUT = (
+    f"That line is longer than the {LONGEST_LINE} bytes that a terminal hands on, so nothing of it was taken: "
+    "write it into a file and /attach that, or break it."
+)
 # What commands take and do that the full screen has not, or does in its own way; the others are in its table.
 OWN = {
     "help": ("", "this list"),
@@ -39,6 +46,7 @@ OWN = {
     "system": ("TEXT", "the system prompt of this conversation; alone, say it"),
     "edit": ("TEXT", "say the last message in another way"),
     "stop": ("", "end the answer and keep it; Ctrl+C does the same"),
+    "stats": ("", "figures of the last answer, and of the machine"),
     "model": ("", "the models; with a number or a name, choose one"),
 }
 
@@ -62,7 +70,7 @@ class PlainChat:
         self._backend = Backend(connection)
         self._session = Session(store, settings.system_prompt, Conversation(store, system=settings.system_prompt))
         self._attached: tuple[Attachment, ...] = ()
-        self._typed: deque[str | Interrupt | None] = deque()  # while an answer came
+        self._typed: deque[Typed] = deque()  # while an answer came
         self._models: list[ModelRow] = []
         self._leaving = False
         self._turn = PlainTurn(terminal, self._backend, settings.sampling, self._typed)
@@ -75,6 +83,9 @@ class PlainChat:
             "stop": self._nothing_to_stop,
             "continue": self._continue,
             "model": self._model,
+            "cancel-load": self._cancel_load,
+            "plan": self._plan,
+            "stats": self._stats,
             "quit": self._quit,
         }
 
@@ -124,12 +135,18 @@ class PlainChat:
                 case None:
                     self._line("")
                     return None
+                case Cut():
+                    lines.clear()
+                    self._line(CUT)
+                    self._terminal.say(SafeText("You: "))
                 case Interrupt():
                     self._line("")
                     if warned:
                         return None
                     warned = True
                     lines.clear()
+                    if self._backend.cancel():
+                        self._line(GIVEN_UP)
                     self._line(LEAVING)
                     self._terminal.say(SafeText("You: "))
                 case line if "\n" in line:
@@ -213,6 +230,7 @@ class PlainChat:
             self._models = await source.judged()
             for number, row in enumerate(self._models, 1):
                 self._line(f"{number}. {model_words(row)}")
+            self._line(f"What fits is judged with {CONTEXT} tokens of context.")
             self._line("/model and a number or a name chooses one.")
             return
         self._models = self._models or await source.listed()
@@ -224,6 +242,27 @@ class PlainChat:
         else:
             self._backend.switch(source.connection(chosen))
             self._line(f"{chosen.name} answers from now on.")
+
+    async def _cancel_load(self, _: str) -> None:
+        self._line(GIVEN_UP if self._backend.cancel() else "Nothing is being loaded.")
+
+    async def _plan(self, _: str) -> None:
+        backend = self._backend
+        await backend.look_at_memory()
+        if backend.planned is not None:
+            for line in plan_words(backend.planned):
+                self._line(line)
+        else:
+            self._line(missing_plan_words(backend.state, backend.connection.address))
+        for line in memory_words(backend.memory):
+            self._line(line)
+
+    async def _stats(self, _: str) -> None:
+        path = self._session.conversation.path
+        answer = Answer(path[-1]) if path and path[-1].role == "assistant" else None
+        await self._backend.look_at_memory()
+        figures = parts(meters(answer, self._backend.state, memory=self._backend.memory))
+        self._line(", ".join(figures) + "." if figures else "Nothing has been measured yet.")
 
     async def _quit(self, _: str) -> None:
         self._leaving = True

@@ -8,16 +8,25 @@ import signal
 import sys
 from collections import deque
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tui.sanitize import SafeText
 
 READ_BYTES = 65536
 PASTE_SECONDS = 0.03
+# Bytes of a line that a terminal edits itself; Linux drops the rest without a word (N_TTY_BUF_SIZE with the end).
+LONGEST_LINE = 4095
 
 
 class Interrupt:
     """Somebody pressed Ctrl+C."""
+
+
+class Cut:
+    """A line came that is longer than the terminal hands on: what is left of it is not what was meant."""
+
+
+Typed: TypeAlias = "str | Interrupt | Cut | None"
 
 
 class Terminal(Protocol):
@@ -27,7 +36,7 @@ class Terminal(Protocol):
         """Write a text; line breaks are in it."""
         ...
 
-    async def read(self) -> str | Interrupt | None:
+    async def read(self) -> Typed:
         """The next line without its end, or that Ctrl+C was pressed; ``None`` when no more comes.
 
         Lines that were pasted together are one text, with newlines in it.
@@ -44,10 +53,11 @@ class StandardTerminal:
     def __init__(self) -> None:
         self._input = sys.stdin.fileno()
         self._loop = asyncio.get_running_loop()
-        self._read: deque[str | Interrupt | None] = deque()
+        self._read: deque[Typed] = deque()
         # A person types no second line within a moment; what comes through a pipe is lines, however fast it comes.
         self._joins = os.isatty(self._input)
         self._lines: list[str] = []
+        self._is_cut = False
         self._flush: asyncio.TimerHandle | None = None
         self._partial = b""
         self._news = asyncio.Event()
@@ -70,7 +80,7 @@ class StandardTerminal:
             sys.stdout.buffer.write(text.encode(self._encoding, "replace"))
             sys.stdout.buffer.flush()
 
-    async def read(self) -> str | Interrupt | None:
+    async def read(self) -> Typed:
         """See :class:`Terminal`. May be cancelled without losing a line."""
         while not self._read:
             self._news.clear()
@@ -84,6 +94,7 @@ class StandardTerminal:
             data = b""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
+            self._is_cut |= self._joins and len(line) >= LONGEST_LINE
             self._take(line.decode("utf-8", "replace").removesuffix("\r"))
         if not data:
             self._loop.remove_reader(self._input)
@@ -104,9 +115,9 @@ class StandardTerminal:
 
     def _put_lines(self) -> None:
         if self._lines:
-            self._put("\n".join(self._lines))
-            self._lines = []
+            self._put(Cut() if self._is_cut else "\n".join(self._lines))
+            self._lines, self._is_cut = [], False
 
-    def _put(self, item: str | Interrupt | None) -> None:
+    def _put(self, item: Typed) -> None:
         self._read.append(item)
         self._news.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, Literal
@@ -13,19 +14,21 @@ from localqwen.events import Loading
 from localqwen.params import SamplingParams
 from tui.asking import Asking
 from tui.backend import Backend
-from tui.meters import loading_words
-from tui.plain_terminal import Interrupt, Terminal
+from tui.backend_state import Starting
+from tui.meters import loading_words, reading_words
+from tui.plain_terminal import Interrupt, Terminal, Typed
 from tui.plain_words import Speaking, waiting_words
 from tui.sanitize import safe
 from tui.turns import answered
+
+# Between two sentences about a long prompt that is being read.
+READING_SECONDS = 10.0
 
 
 class PlainTurn:
     """Takes turns, one at a time."""
 
-    def __init__(
-        self, terminal: Terminal, backend: Backend, params: SamplingParams, typed: deque[str | Interrupt | None]
-    ) -> None:
+    def __init__(self, terminal: Terminal, backend: Backend, params: SamplingParams, typed: deque[Typed]) -> None:
         """``params`` hold where a conversation has no wishes of its own.
 
         ``typed`` gets what the person types meanwhile, which is for later.
@@ -47,9 +50,17 @@ class PlainTurn:
         # Of an answer that goes on, what is there was said before.
         speaking = Speaking(self._terminal, asking, len(conversation.path[-1].text) if how == "resume" else 0)
 
+        last = time.monotonic()
+
         def notify() -> None:
+            nonlocal last
             if conversation.answer is not None:
                 speaking.told(conversation.answer.message.text)
+            now = time.monotonic()
+            words = "" if asking.watch.has_text else reading_words(asking.watch, now)
+            if words and now - last >= READING_SECONDS:
+                last = now
+                self._line(f"{words[:1].upper()}{words[1:]}.")
 
         params = self._params.overlaid(conversation.params)
         answering = asyncio.ensure_future(answered(asking, conversation, params, how, notify))
@@ -105,6 +116,8 @@ class PlainTurn:
                 self._line(f"Error: {message.error or 'the answer failed.'}")
             case "stopped":
                 self._line("Stopped; /continue goes on with it." if message.text else "Stopped.")
+                if isinstance(self._backend.state, Starting | Loading):
+                    self._line("The model is loaded all the same; Ctrl+C gives that up.")
             case _ if message.is_cut:
                 count = message.usage.completion_tokens if message.usage is not None else 0
                 self._line(f"Cut off at {count} tokens; /continue goes on with it.")

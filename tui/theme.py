@@ -1,8 +1,13 @@
-"""The app's own themes: calm, with one accent colour; Textual's others stay available."""
+"""The app's own themes: calm, with one accent colour; Textual's others stay available.
+
+What matters less is paler, but not in the themes of high contrast: it has a variable (``$text-muted``,
+``$foreground-muted`` and ``$text-disabled`` are Textual's, :func:`more_variables` has the others), or :func:`pale`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 
 from textual.theme import Theme
 
@@ -20,6 +25,8 @@ DARK = Theme(
     error="#e2777f",
     dark=True,
     variables={
+        "foreground-muted": "#d9dbe3 55%",
+        "text-muted": "#d9dbe3 70%",
         "block-cursor-background": "#2d3040",
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "none",
@@ -47,6 +54,8 @@ LIGHT = Theme(
     error="#b3303c",
     dark=False,
     variables={
+        "foreground-muted": "#2a2c33 55%",
+        "text-muted": "#2a2c33 70%",
         "block-cursor-background": "#dcd8f5",
         "block-cursor-foreground": "#1b1c22",
         "block-cursor-text-style": "none",
@@ -72,6 +81,18 @@ CONTRAST_DARK = Theme(
     error="#ff9c9c",
     dark=True,
     variables={
+        "high-contrast": "1",
+        "foreground-muted": "#ffffff",
+        "text-muted": "#ffffff",
+        "text-disabled": "#c8c8c8",
+        "placeholder": "#c8c8c8",
+        "palette-help-style": "not bold",
+        "faint": "#ffffff",
+        "open-background": "#222222",
+        "chosen-background": "#222222",
+        "chosen-foreground": "#ffffff",
+        "chosen-text-style": "bold underline",
+        "block-cursor-blurred-background": "#222222",
         "block-cursor-background": "#ffffff",
         "block-cursor-foreground": "#000000",
         "block-cursor-text-style": "bold",
@@ -100,6 +121,18 @@ CONTRAST_LIGHT = Theme(
     error="#8c0010",
     dark=False,
     variables={
+        "high-contrast": "1",
+        "foreground-muted": "#000000",
+        "text-muted": "#000000",
+        "text-disabled": "#404040",
+        "placeholder": "#404040",
+        "palette-help-style": "not bold",
+        "faint": "#000000",
+        "open-background": "#e0e0e0",
+        "chosen-background": "#e0e0e0",
+        "chosen-foreground": "#000000",
+        "chosen-text-style": "bold underline",
+        "block-cursor-blurred-background": "#e0e0e0",
         "block-cursor-background": "#000000",
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
@@ -117,6 +150,26 @@ CONTRAST_LIGHT = Theme(
 THEMES = (DARK, LIGHT, CONTRAST_DARK, CONTRAST_LIGHT)
 
 
+def more_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """A theme's ``variables``, and what it lacks of ours: the palest texts, and rows marked while the focus is away."""
+    cursor = variables["block-cursor-background"]
+    return {
+        "faint": f"{variables['foreground']} 45%",
+        "placeholder": f"{variables['text']} 40%",
+        "palette-help-style": "dim not bold",
+        "open-background": f"{cursor} 60%",
+        "chosen-background": cursor,
+        "chosen-foreground": variables["block-cursor-foreground"],
+        "chosen-text-style": "none",
+        **variables,
+    }
+
+
+def pale(variables: Mapping[str, str], percent: int) -> str:
+    """A style for markup of what matters less, by an app's ``theme_variables``; in a variable a percentage is lost."""
+    return "$foreground" if "high-contrast" in variables else f"$foreground {percent}%"
+
+
 def has_no_color(environ: Mapping[str, str]) -> bool:
     """Whether the person wants no colours at all (https://no-color.org); as Textual, whatever the value is."""
     return "NO_COLOR" in environ
@@ -131,6 +184,15 @@ def first_theme(wanted: str, available: Collection[str], environ: Mapping[str, s
     if has_no_color(environ):
         return "ansi-dark"
     return wanted if wanted in available else DARK.name
+
+
+def theme_complaint(wanted: str, available: Collection[str]) -> str | None:
+    """A sentence about a theme that there is none of."""
+    if wanted in available:
+        return None
+    near = get_close_matches(wanted, sorted(available), 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f'[view] theme = "{wanted}": there is no such theme{hint}; {DARK.name} counts.'
 
 
 def theme_names(available: Iterable[str]) -> list[str]:

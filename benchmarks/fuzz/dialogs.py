@@ -85,7 +85,8 @@ async def plans(fuzz: Fuzz, count: int) -> None:
         devices, words = fuzz.lines("D3", portion), fuzz.lines("D3", portion)
         shares = tuple(Share(name, name, "gpu", 0, 1, False, 1, 1, 1, 1, 1) for name in devices)
         plan = Plan(words[0], 1, 1, "f16", 1, "layer", 1, shares, 1.0, 1.0, True, words[0], tuple(words), tuple(words))
-        await fuzz.open(PlanScreen(Planned(plan), remote=False))
+        fuzz.app.backend.planned = Planned(plan)
+        await fuzz.open(PlanScreen(fuzz.app.backend))
         await fuzz.walk(fuzz.app.screen.query_one("#plan"))
         await fuzz.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from localqwen.chats.tree import Message, MessageState
-from localqwen.events import AnswerEvent, Delta, Finished, Prefill, Usage
+from localqwen.events import AnswerEvent, Asked, Delta, Finished, Prefill, Usage
 
 # Over a shorter time a speed says nothing.
 SHORTEST_SECONDS = 0.1
@@ -25,6 +25,7 @@ class Answer:
     message: Message
     prefill: Prefill | None = None
     tokens: int = 0
+    asked_at: float | None = None
     first_token_at: float | None = None
     last_token_at: float | None = None
     earlier: Usage | None = None
@@ -43,6 +44,16 @@ class Answer:
         return (self.tokens - 1) / self.seconds if self.seconds >= SHORTEST_SECONDS else 0.0
 
     @property
+    def first_token_seconds(self) -> float:
+        """From the question to the first text; 0 while it is not known."""
+        usage = self.message.usage
+        if usage is not None and usage.first_token_seconds > 0:
+            return usage.first_token_seconds
+        if self.asked_at is None or self.first_token_at is None:
+            return 0.0
+        return self.first_token_at - self.asked_at
+
+    @property
     def seconds(self) -> float:
         """From the first text to the last."""
         if self.first_token_at is None or self.last_token_at is None:
@@ -55,6 +66,8 @@ def advance(answer: Answer, event: AnswerEvent, now: float) -> Answer:
     if answer.is_over:
         return answer
     match event:
+        case Asked():
+            return replace(answer, asked_at=now)
         case Prefill():
             return replace(answer, prefill=event)
         case Delta(text):
@@ -86,6 +99,8 @@ def end(
         seconds = answer.seconds if answer.seconds >= SHORTEST_SECONDS else 0.0
         prompt = usage.prompt_tokens if usage is not None else answer.prefill.total if answer.prefill else 0
         usage = Usage(prompt_tokens=prompt, completion_tokens=answer.tokens, decode_seconds=seconds)
+    if answer.asked_at is not None and answer.first_token_at is not None:
+        usage = replace(usage, first_token_seconds=answer.first_token_at - answer.asked_at)
     usage = usage if answer.earlier is None else summed(answer.earlier, usage)
     return replace(answer, message=replace(answer.message, state=state, error=error, usage=usage, is_cut=is_cut))
 
@@ -94,7 +109,8 @@ def summed(earlier: Usage, later: Usage) -> Usage:
     """The statistics of an answer that was made in two parts.
 
     The prompt stays the first one's: the second one's has the first part of the answer in it, which is counted
-    already. Seconds that one part does not tell make the whole unknown, lest the speed be too high.
+    already. Seconds that one part does not tell make the whole unknown, lest the speed be too high. What was waited for
+    is the first part's first text.
     """
     silent = any(part.completion_tokens and not part.decode_seconds for part in (earlier, later))
     first = earlier if earlier.prompt_tokens else later
@@ -105,6 +121,7 @@ def summed(earlier: Usage, later: Usage) -> Usage:
         prefill_seconds=earlier.prefill_seconds + later.prefill_seconds,
         decode_seconds=0.0 if silent else earlier.decode_seconds + later.decode_seconds,
         yarn_factor=later.yarn_factor,
+        first_token_seconds=earlier.first_token_seconds or later.first_token_seconds,
     )
 
 

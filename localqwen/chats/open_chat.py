@@ -131,6 +131,13 @@ class OpenChat:
                 await committed(self._store.set_system, chat.id, system)
                 await self._refresh()
 
+    async def begin_with(self, system: str) -> None:
+        """As :meth:`set_system`, but a conversation that is not kept yet stays so."""
+        if self.chat is None:
+            self._initial = system, self._initial[1]
+        else:
+            await self.set_system(system)
+
     async def set_params(self, params: SamplingParams) -> None:
         """Change the sampling parameters; what is ``None`` is the model's default."""
         async with self._writing:

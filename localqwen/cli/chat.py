@@ -77,15 +77,20 @@ def command(  # noqa: PLR0917 - an option each
 
     chosen, complaints = settings.read(paths.settings_path())
     with _open_store(temporary=temporary) as store:
-        if plain or chosen.plain or os.environ.get("TERM") in {"dumb", "unknown"}:
+        if plain or (not _is_browser() and (chosen.plain or os.environ.get("TERM") in {"dumb", "unknown"})):
             _chat_in_lines(store, connection, chosen, complaints)
         else:
             _chat_on_a_screen(store, connection, chosen, complaints)
 
 
 def _is_terminal() -> bool:
-    """Whether a person sits there; a browser behind textual-serve is as good as a terminal."""
-    return (sys.stdin.isatty() and sys.stdout.isatty()) or "TEXTUAL_DRIVER" in os.environ
+    """Whether a person sits there; a browser is as good as a terminal."""
+    return (sys.stdin.isatty() and sys.stdout.isatty()) or _is_browser()
+
+
+def _is_browser() -> bool:
+    """Whether textual-serve has started this; what is said of the terminal, that it was started in, is not meant."""
+    return "TEXTUAL_DRIVER" in os.environ
 
 
 @contextmanager

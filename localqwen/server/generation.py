@@ -106,7 +106,7 @@ async def stream(
                     return
                 case Finished():
                     used[index] = event.usage
-                    told = sse.message(asdict(event.usage), "localqwen.usage") if extras and index == 0 else b""
+                    told = sse.message(_told(event.usage), "localqwen.usage") if extras and index == 0 else b""
                     wire += [told, choices[index].end(event)]
         if data := b"".join(wire) if batch else sse.HEARTBEAT:
             yield data
@@ -179,6 +179,11 @@ def require_model(name: str | None, names: Sequence[str]) -> None:
         raise ApiError(
             404, f"There is no model {name!r} here: this server has {served}.", code="model_not_found", param="model"
         )
+
+
+def _told(usage: Usage) -> dict[str, Any]:
+    """Tokens and seconds as a client of ours reads them; the wait for the first token is measured there."""
+    return {name: value for name, value in asdict(usage).items() if name != "first_token_seconds"}
 
 
 def usage_object(used: Mapping[int, Usage], choices: int) -> dict[str, Any]:

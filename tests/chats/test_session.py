@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
 from localqwen.chats.tree import Message
 from localqwen.errors import ServerError
-from localqwen.events import AnswerEvent, Delta, Finished, Prefill, Usage
+from localqwen.events import AnswerEvent, Asked, Delta, Finished, Prefill, Usage
 from localqwen.params import ChatMessage, SamplingParams
 from tests.chats.fakes import HangingStream, scripted
 
@@ -57,6 +58,24 @@ def test_the_reducer_keeps_the_text_of_all_deltas_up_to_the_end(script: list[Ans
         assert answer.message.text == expected
         assert answer.is_over == over
     assert end(end(answer, "stopped"), "error", "late").message.state != "streaming"
+
+
+def test_the_wait_for_the_first_text_begins_when_the_question_goes_out_and_is_kept() -> None:
+    answer = Answer(Message(1, 1, None, "assistant", "", "streaming", 0.0))
+    assert answer.first_token_seconds == 0
+    for now, event in ((10.0, Asked()), (11.0, Prefill(1, 2)), (12.5, Delta("a")), (13.0, Delta("b"))):
+        answer = advance(answer, event, now)
+    assert answer.first_token_seconds == 2.5
+    done = advance(answer, Finished("stop", Usage(3, 2, first_token_seconds=9.0)), 14.0).message.usage
+    assert done == Usage(3, 2, first_token_seconds=2.5)
+    stopped = end(answer, "stopped")
+    assert stopped.message.usage is not None
+    assert stopped.message.usage.first_token_seconds == stopped.first_token_seconds == 2.5
+    # More of it: what was waited for is the first text of all.
+    more = Answer(replace(stopped.message, state="streaming"), earlier=stopped.message.usage)
+    for now, event in ((20.0, Asked()), (29.0, Delta("c"))):
+        more = advance(more, event, now)
+    assert more.first_token_seconds == end(more, "stopped").first_token_seconds == 2.5
 
 
 async def test_a_turn_is_kept_and_the_next_one_sees_it(store: Store) -> None:

@@ -100,6 +100,19 @@ def test_ctrl_d_leaves(home: Path) -> None:
         assert ends(child) == 0
 
 
+def test_a_line_that_the_terminal_cuts_is_not_sent(home: Path) -> None:
+    with scripted_server("Yes.") as server, chat(home, server, "--plain") as child:
+        child.expect_exact("You: ")
+        child.sendline("x" * 4090)
+        child.expect_exact("script: Yes.\r\nYou: ")
+        child.sendline("y" * 6000)
+        child.expect_exact("longer than the 4095 bytes")
+        child.expect_exact("You: ")
+        child.sendline("/quit")
+        assert ends(child) == 0
+        assert [asked[-1]["content"] for asked in server.asked] == ["x" * 4090]
+
+
 def test_a_temporary_chat_leaves_nothing(home: Path) -> None:
     with scripted_server("Yes.") as server, chat(home, server, "--plain", "--temporary") as child:
         child.expect_exact("You: ")

@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import psutil
+import pytest
 
+from localqwen import paths
 from tests.tui.scripted_server import scripted_server
 from tests.tui.test_web import free_port
 
@@ -26,8 +29,25 @@ async def until_painted(socket: aiohttp.ClientWebSocketResponse, text: bytes) ->
             painted += message.data if isinstance(message.data, bytes) else b""
 
 
-async def test_a_talk_in_the_browser(home: Path) -> None:
-    env = {**os.environ, "LOCALQWEN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+def addresses(process: int) -> set[str]:
+    """Where a process and its children listen."""
+    parent = psutil.Process(process)
+    return {
+        listener.laddr.ip
+        for one in (parent, *parent.children(recursive=True))
+        for listener in one.net_connections("inet")
+        if listener.status == psutil.CONN_LISTEN
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "term"), [("", "xterm-256color"), ("[view]\nplain = true\n", "xterm-256color"), ("", "dumb")]
+)
+async def test_a_talk_in_the_browser(home: Path, settings: str, term: str) -> None:
+    """Also where the terminal that ``--web`` is typed into gets a chat in lines."""
+    paths.settings_path().parent.mkdir(parents=True)
+    paths.settings_path().write_text(settings)
+    env = {**os.environ, "LOCALQWEN_HOME": str(home), "PYTHONUNBUFFERED": "1", "TERM": term}
     with scripted_server("Tokyo") as server:
         command = ["-m", "localqwen", "chat", "--web", "--port", str(free_port()), "--endpoint", server.url]
         chat = await asyncio.create_subprocess_exec(
@@ -44,6 +64,7 @@ async def test_a_talk_in_the_browser(home: Path) -> None:
                 await until_painted(socket, b"Ask anything")
                 await socket.send_json(["stdin", "Capital of Japan?\r"])
                 await until_painted(socket, b"Tokyo")
+                assert addresses(chat.pid) == {"127.0.0.1"}
                 chat.send_signal(signal.SIGINT)
                 while (await socket.receive(SECONDS)).type in {aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT}:
                     pass

@@ -17,7 +17,13 @@ class ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[str] = []
         self.asked: list[list[dict[str, str]]] = []
+        self.knows_paths = True  # otherwise it answers all that can be got with its models
         self.go_on = threading.Event()  # until it is set, an answer that ends with "…" does not end
+
+    def hang_up(self) -> None:
+        """Stop listening."""
+        self.shutdown()
+        self.server_close()
 
     @property
     def url(self) -> str:
@@ -29,6 +35,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: ScriptedServer
 
     def do_GET(self) -> None:
+        if self.server.knows_paths and self.path != "/v1/models":
+            self._send(404, "application/json", '{"error": {"message": "Not found"}}')
+            return
         self._send(200, "application/json", json.dumps({"data": [{"id": "script", "max_model_len": 4096}]}))
 
     def do_POST(self) -> None:

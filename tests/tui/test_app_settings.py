@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input, Select, Static
+from textual.widgets import Input, Select, Static, TextArea
 
 from localqwen import paths
 from localqwen.chats.store import Store
@@ -186,9 +187,9 @@ async def test_the_last_of_many_themes_is_the_one_in_the_file(
 ) -> None:
     written_slowly = iter([0.2, 0.0, 0.0])
 
-    def slow(to: Path, settings: Settings) -> None:
+    def slow(to: Path, before: Settings, after: Settings) -> None:
         time.sleep(next(written_slowly))
-        save(to, settings)
+        save(to, before, after)
 
     monkeypatch.setattr("localqwen.settings_file.save", slow)
     async with staged(store, settings=Settings(), settings_path=path) as stage:
@@ -244,3 +245,92 @@ async def test_dialogs_name_the_keys_of_the_file(store: Store) -> None:
         await stage.press("f9")
         await stage.slash("rename")
         await stage.sees("Enter takes it, F12 cancels")
+
+
+async def test_neither_a_theme_nor_a_saved_setting_takes_back_what_was_written_meanwhile(
+    store: Store, path: Path
+) -> None:
+    write(path, "[chat]\nsystem_prompt = 'Old.'\n")
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        write(path, "# by hand\n[chat]\nsystem_prompt = 'New.'\n[sampling]\ntemperature = 3  # a slip\n")
+        await stage.press("ctrl+t")
+        await stage.until(lambda: read(path)[0].theme == "localqwen-light")
+        await changed(stage)
+        await stage.fill("#setting-top_k", "7")
+        await saved(stage)
+        assert read(path)[0] == Settings(theme="localqwen-light", system_prompt="New.", top_k=7)
+        assert written(str(path)).startswith("# by hand\n")
+        assert "temperature = 3  # a slip\n" in written(str(path))
+
+
+async def test_without_colours_a_theme_is_seen_nowhere_and_kept_only_by_name(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    write(path, '[view]\ntheme = "nord"\n')
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        await stage.press("ctrl+t")
+        await stage.hears_of("NO_COLOR is set")
+        await changed(stage)
+        select = stage.app.screen.query_one("#setting-theme", Select)
+        assert select.value == "nord"
+        select.value = "gruvbox"
+        await stage.pilot.pause()
+        assert stage.app.theme == "ansi-dark"
+        await stage.press("escape")
+        await stage.is_back()
+        assert written(str(path)) == '[view]\ntheme = "nord"\n'
+        await stage.slash("theme dracula")
+        await stage.until(lambda: read(path)[0].theme == "dracula")
+        assert stage.app.theme == "ansi-dark"
+
+
+async def test_a_theme_that_there_is_none_of_is_named_and_stays_in_the_file(store: Store, path: Path) -> None:
+    write(path, '[view]\ntheme = "drakula"\n')
+    async with staged(store, settings=read(path)[0], settings_path=path) as stage:
+        await stage.hears_of('[view] theme = "drakula": there is no such theme (did you mean dracula?)')
+        await changed(stage)
+        await stage.fill("#setting-seed", "5")
+        await saved(stage)
+        assert (read(path)[0].theme, stage.app.theme) == ("drakula", "localqwen-dark")
+
+
+async def test_what_is_not_touched_is_saved_as_it_was(store: Store, path: Path) -> None:
+    before = Settings(
+        system_prompt="Say\u2067 so.\n  Twice  ", editor="my  editor\t--wait", temperature=0.123456789, theme="nord"
+    )
+    save(path, Settings(), before)
+    async with staged(store, settings=before, settings_path=path) as stage:
+        await changed(stage)
+        await stage.fill("#setting-top_k", "7")
+        await saved(stage)
+        assert read(path)[0] == stage.app.settings == replace(before, top_k=7)
+        await changed(stage)
+        stage.app.screen.query_one("#setting-system_prompt", TextArea).insert("!", (1, 0))
+        stage.app.screen.query_one("#setting-editor", Input).insert("!", 0)
+        await saved(stage)
+        assert read(path)[0].system_prompt == "Say\u2067 so.\n!  Twice  "
+        assert read(path)[0].editor == "!my  editor --wait"
+
+
+async def test_animations_and_a_system_prompt_count_at_once(store: Store, path: Path) -> None:
+    async with staged(store, settings=Settings(animations=False, system_prompt="Old."), settings_path=path) as stage:
+        await stage.write("a draft")
+        await changed(stage)
+        stage.app.screen.query_one("#setting-animations", Select).value = True
+        stage.app.screen.query_one("#setting-plain", Select).value = True
+        await stage.fill("#setting-system_prompt", "New.")
+        await saved(stage)
+        await stage.hears_of("The next start is a chat in lines.")
+        assert stage.app.animation_level == "full"
+        await stage.press("enter")
+        await stage.until(lambda: stage.client.asked)
+        assert stage.client.asked[0][0] == {"role": "system", "content": "New."}
+        stage.client.answer("Yes.")
+        await stage.rests()
+        # It is a beginning: what has been said already was said under the old one.
+        await changed(stage)
+        await stage.fill("#setting-system_prompt", "Newer.")
+        await saved(stage)
+        await stage.ask("And?", "Yes.")
+        assert stage.client.asked[1][0] == {"role": "system", "content": "New."}

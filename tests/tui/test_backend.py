@@ -13,7 +13,7 @@ import pytest
 
 from localqwen.device_memory import DeviceMemory
 from localqwen.errors import ServerError
-from localqwen.events import AnswerEvent, Delta, Finished, Loading, Planned, Prefill, Ready
+from localqwen.events import AnswerEvent, Asked, Delta, Finished, Loading, Planned, Prefill, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
 from tests.tui.fakes import FakeConnection
@@ -43,11 +43,13 @@ async def living(*connections: FakeConnection) -> AsyncIterator[Backend]:
 
 
 def asked(asking: Asking) -> tuple[list[AnswerEvent], asyncio.Task[None]]:
+    """What the model says, looked at while it comes; that it has been asked is no word of it."""
     events: list[AnswerEvent] = []
 
     async def listen() -> None:
         async for event in asking.stream(HELLO, SamplingParams()):
-            events.append(event)  # noqa: PERF401 - looked at while they come
+            if event != Asked():
+                events.append(event)  # noqa: PERF401 - looked at while they come
 
     return events, asyncio.ensure_future(listen())
 
@@ -177,8 +179,49 @@ async def test_the_clock_of_an_answer_is_kept() -> None:
         connection.client.answer("x")
         await task
         assert asking.watch.prefill == Prefill(5, 10)
-        assert asking.watch.first_text_at is not None
-        assert asking.watch.first_text_at >= asking.watch.asked_at
+        assert asking.watch.has_text
+
+
+async def test_a_question_counts_as_asked_when_there_is_a_model_that_takes_it() -> None:
+    connection = FakeConnection(ready=False)
+    async with living(connection) as backend:
+        connection.load(Loading(0.5))
+        await until(lambda: isinstance(backend.state, Loading))
+        events = Asking(backend).stream(HELLO, SamplingParams())
+        first = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        assert not first.done()
+        connection.load(Ready("fake", 10))
+        assert await first == Asked()
+        connection.client.answer("x")
+        assert [event async for event in events] == [Delta("x"), Finished("stop")]
+
+
+async def test_somebody_elses_server_that_is_gone_is_a_failure_until_the_next_question() -> None:
+    connection = FakeConnection(address="http://x.example")
+    async with living(connection) as backend:
+        await until(lambda: isinstance(backend.state, Ready))
+        events, task = asked(Asking(backend))
+        await until(lambda: connection.client.asked)
+        gone = Finished("error", error="The server at x went away.", is_lost=True)
+        connection.client.events.put_nowait(gone)
+        await task
+        assert events == [gone]
+        assert backend.state == Failed("The server at x went away.")
+        backend.revive()
+        await until(lambda: isinstance(backend.state, Ready))
+        assert connection.lives == 2
+
+
+async def test_a_load_that_is_given_up_leaves_no_plan() -> None:
+    connection = FakeConnection(ready=False)
+    async with living(connection) as backend:
+        connection.load(Planned(SMALL_PLAN))
+        connection.load(Loading(0.5))
+        await until(lambda: isinstance(backend.state, Loading))
+        assert backend.planned is not None
+        backend.cancel()
+        assert backend.planned is None
 
 
 def servers(model: Path) -> list[psutil.Process]:

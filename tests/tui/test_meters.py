@@ -20,7 +20,7 @@ READY = Ready("m", 4096)
 
 
 def watched(*events: tuple[float, Prefill | Delta | Finished]) -> Watch:
-    watch = Watch(100.0)
+    watch = Watch()
     for now, event in events:
         watch = watch.see(event, now)
     return watch
@@ -40,7 +40,9 @@ def test_a_prompt_that_is_read_tells_how_long_it_takes() -> None:
 
 
 def test_a_running_answer() -> None:
-    answer = replace(ANSWER, prefill=Prefill(900, 900, 2.5), tokens=20, first_token_at=1.0, last_token_at=2.0)
+    answer = replace(
+        ANSWER, prefill=Prefill(900, 900, 2.5), tokens=20, asked_at=-0.5, first_token_at=1.0, last_token_at=2.0
+    )
     memory = (
         DeviceMemory("CUDA0", "A card", "gpu", 6 << 30, 8 << 30),
         DeviceMemory("CPU", "x", "cpu", 1 << 30, 2 << 30),
@@ -57,10 +59,12 @@ def test_a_running_answer() -> None:
 
 
 def test_an_answer_of_the_past_tells_what_was_kept_of_it() -> None:
-    usage = Usage(40, 2, prefill_seconds=0.25, decode_seconds=0.5, yarn_factor=1.0)
+    usage = Usage(40, 2, prefill_seconds=0.2, decode_seconds=0.5, yarn_factor=1.0, first_token_seconds=0.25)
     answer = replace(ANSWER, message=replace(ANSWER.message, state="done", usage=usage))
     assert parts(meters(answer, READY)) == ["4.0 tok/s", "context 42/4096", "first token 0.25 s"]
     assert parts(meters(answer, Ready("m", 0)))[1] == "context 42 tokens"
+    unmeasured = replace(answer, message=replace(answer.message, usage=Usage(40, 2, prefill_seconds=0.2)))
+    assert parts(meters(unmeasured, READY)) == ["context 42/4096"]
 
 
 def test_loading_tells_bytes_and_time() -> None:

@@ -97,6 +97,7 @@ def test_what_is_said_of_a_model() -> None:
     assert window_words(ModelRow("x")) == fit_words(ModelRow("x")) == ""
     assert "from now on" in advice(ModelRow("x", is_remote=True))
     assert "too large" in advice(ModelRow("x", path=Path("/x"), fit="no"))
+    assert advice(ModelRow("x", path=Path("/x"), fit="ram")).endswith(" It was judged with 8k of context.")
 
 
 def test_a_filter_wants_every_word() -> None:
@@ -148,7 +149,7 @@ def test_devices_that_are_not_to_be_used_hold_nothing() -> None:
 
 async def test_models_on_this_machine(demo_home: Path) -> None:
     share = Share("CUDA0", "A card", "gpu", 0, 24, True, GB, 0, 0, 0, 8 * GB)
-    host = Share("CPU", "A processor", "cpu", 0, 0, False, GB, 0, 0, 0, 16 * GB)
+    host = Share("CPU", "A processor", "cpu", 0, 0, False, 7 * GB, GB - 2, 2, 3, 16 * GB)
     plan = Plan("m", 24, 4096, "f16", 512, "layer", 4, (share, host), 1.0, 1.0, exact=True)
     options = ServeOptions(ctx=512, draft="small.gguf")
     source = source_for(LocalServer(Path("/m.gguf"), "m", options), Planned(plan, (("CUDA0", 2 * GB),)))
@@ -161,6 +162,22 @@ async def test_models_on_this_machine(demo_home: Path) -> None:
     assert isinstance(connection, LocalServer)
     assert connection.options == ServeOptions(ctx=512)
     assert connection.name == listed[0].name
+
+
+async def test_a_file_elsewhere_that_was_open_can_be_opened_again(demo_home: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "mine.gguf"
+    elsewhere.write_bytes(b"x" * 1000)
+    source = source_for(LocalServer(elsewhere, "mine"))
+    rows = {row.name: row for row in await source.listed() if row.is_installed}
+    assert list(rows)[-1] == "mine"
+    assert (rows["mine"].size, rows["mine"].path) == (1000, elsewhere)
+    other = source.connection(next(iter(rows.values())))
+    again = source_for(other)
+    names = [row.name for row in await again.listed() if row.is_installed]
+    assert names == list(rows)
+    back = again.connection(rows["mine"])
+    assert isinstance(back, LocalServer)
+    assert (back.model, back.name) == (elsewhere, "mine")
 
 
 def test_a_servers_models_are_chosen_by_name() -> None:

@@ -162,8 +162,8 @@ async def settings(pilot: Pilot[None], now: Settings, path: Path) -> None:
     app = pilot.app
     assert isinstance(app, Host)
 
-    async def keep(settings: Settings) -> None:
-        await asyncio.to_thread(save, path, settings)
+    async def keep(before: Settings, after: Settings) -> None:
+        await asyncio.to_thread(save, path, before, after)
 
     app.open(SettingsScreen(now, path, keep))
     await shown(pilot, "Settings", "Ctrl+S saves")
@@ -173,7 +173,9 @@ async def test_settings_are_kept_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     app = Host()
     async with app.run_test(size=(110, 60)) as pilot:
-        await settings(pilot, Settings(keys=(("help", "f3"),), temperature=0.5), path)
+        now = Settings(keys=(("help", "f3"),), temperature=0.5)
+        save(path, Settings(), now)
+        await settings(pilot, now, path)
         app.screen.query_one("#setting-temperature", Input).value = ""
         app.screen.query_one("#setting-top_k", Input).value = " 20 "
         app.screen.query_one("#setting-sidebar", Select).value = False

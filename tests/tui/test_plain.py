@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 
 from localqwen.chats.session import Conversation
 from localqwen.chats.store import Store
-from localqwen.events import Finished, Loading, Ready, Usage
+from localqwen.device_memory import DeviceMemory
+from localqwen.events import Finished, Loading, Planned, Prefill, Ready, Usage
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tests.tui.fakes import FakeConnection
+from tests.tui.plans import SMALL_PLAN
 from tests.tui.test_sanitize import is_harmless
 from tui.plain import PlainChat
-from tui.plain_terminal import Interrupt, StandardTerminal
+from tui.plain_terminal import Interrupt, StandardTerminal, Typed
 from tui.sanitize import SafeText
 from tui.sentences import LONGEST, Sentences
 
@@ -29,7 +31,7 @@ from tui.sentences import LONGEST, Sentences
 class FakeTerminal:
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.typed: asyncio.Queue[str | Interrupt | None] = asyncio.Queue()
+        self.typed: asyncio.Queue[Typed] = asyncio.Queue()
 
     @property
     def text(self) -> str:
@@ -38,10 +40,10 @@ class FakeTerminal:
     def say(self, text: SafeText) -> None:
         self.said.append(text)
 
-    async def read(self) -> str | Interrupt | None:
+    async def read(self) -> Typed:
         return await self.typed.get()
 
-    def type(self, *lines: str | Interrupt | None) -> None:
+    def type(self, *lines: Typed) -> None:
         for line in lines:
             self.typed.put_nowait(line)
 
@@ -362,3 +364,56 @@ async def test_a_draft_of_the_full_screen_is_left_alone(store: Store, connection
         await terminal.shows("The carp.\nYou: ")
     assert there.chat is not None
     assert store.chat(there.chat.id).draft == "a long draft"
+
+
+async def test_ctrl_c_gives_up_a_load_and_the_next_message_begins_it_again(store: Store) -> None:
+    connection = FakeConnection(ready=False)
+    async with chatting(store, connection) as terminal:
+        connection.load(Loading(0.4))
+        terminal.type("early")
+        await terminal.shows("Loading: 40%")
+        terminal.type(Interrupt())
+        await terminal.shows("Stopped.\nThe model is loaded all the same; Ctrl+C gives that up.\nYou: ")
+        assert connection.given_up == 0
+        terminal.type(Interrupt())
+        await terminal.shows("Loading was cancelled")
+        await terminal.until(lambda: connection.given_up == 1)
+        terminal.type("/cancel-load")
+        await terminal.shows("Nothing is being loaded.")
+        connection.load(Ready("fake", 4096))
+        terminal.type("again")
+        connection.client.answer("Here.")
+        await terminal.shows("fake: Here.")
+        assert connection.lives == 2
+
+
+async def test_the_plan_and_the_figures_are_told(store: Store, connection: FakeConnection) -> None:
+    connection.client.devices = (DeviceMemory("CUDA0", "A card", "gpu", 6 << 30, 8 << 30, 4 << 30),)
+    async with chatting(store, connection) as terminal:
+        terminal.type("Well?")
+        connection.client.say("Yes.")
+        connection.client.events.put_nowait(Finished("stop", Usage(40, 2, decode_seconds=0.5)))
+        await terminal.shows("fake: Yes.")
+        terminal.type("/stats", "/plan")
+        await terminal.shows("4.0 tok/s, context 42/4096, ", "CUDA0 6.0/8.0 GiB.")
+        await terminal.shows("The model is being planned.", "CUDA0: 6.00 of 8.00 GiB in use, 4.00 by the model.")
+        connection.listeners[0].loaded(connection.client, Planned(SMALL_PLAN))
+        terminal.type("/plan")
+        await terminal.shows("CUDA0, A card: layers 0 to 23, output; 4,416 MiB of 8,192 MiB.", "All.")
+
+
+async def test_a_long_prompt_is_told_of_now_and_then(
+    store: Store, connection: FakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chatting(store, connection) as terminal:
+        terminal.type("short")
+        connection.client.events.put_nowait(Prefill(1, 2))
+        connection.client.answer("Yes.")
+        await terminal.shows("fake: Yes.")
+        assert "eading" not in terminal.text
+        monkeypatch.setattr("tui.plain_turn.READING_SECONDS", 0.0)
+        terminal.type("long")
+        connection.client.events.put_nowait(Prefill(512, 2048))
+        await terminal.shows("You: Reading 512 of 2048 tokens")
+        connection.client.answer("Read.")
+        await terminal.shows("fake: Read.")

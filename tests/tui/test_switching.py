@@ -41,7 +41,9 @@ def next_model(monkeypatch: pytest.MonkeyPatch) -> FakeConnection:
 async def choose_next(stage: Stage) -> None:
     await stage.press("f9")
     await stage.opens(ModelsScreen)
-    await stage.sees("next-7b", "5.0 GB", "32k–128k", "fits on the GPU", "Enter opens it; the conversation stays.")
+    await stage.sees(
+        "next-7b", "5.0 GB", "32k–128k", "fits on the GPU", "Enter opens it; the conversation stays.", "judged with 8k"
+    )
     await stage.press("enter")
     await stage.is_back()
 
@@ -120,7 +122,7 @@ async def test_a_remote_server_has_its_address_everywhere_and_no_plan(store: Sto
         await stage.sees("What you type goes to https://models.example.org/v1.", "ready")
         await stage.press("f2")
         await stage.opens(PlanScreen)
-        await stage.sees("The model runs on another machine")
+        await stage.sees("https://models.example.org/v1 does not tell where its model lies.")
         await stage.press("escape")
         await stage.is_back()
         await stage.ask("Who are you?", "Far away.")

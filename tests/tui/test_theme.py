@@ -7,21 +7,11 @@ from rich.style import Style
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
+from tests.tui.contrast import ratio
 from tui.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, THEMES, first_theme, theme_names
 from tui.widgets.transcript.styles import Styles
 
 ALL = {**BUILTIN_THEMES, **{theme.name: theme for theme in THEMES}}
-
-
-def ratio(first: Color, second: Color) -> float:
-    """WCAG 2's contrast ratio."""
-
-    def luminance(color: Color) -> float:
-        parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color.normalized]
-        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-    low, high = sorted((luminance(first), luminance(second)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def color(style: Style) -> Color:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from tui.desk import Desk
 from tui.handlers import Handler
 from tui.keymap import resolved
 from tui.sanitize import SafeText, safe_line
-from tui.theme import THEMES
+from tui.theme import THEMES, has_no_color
 
 
 class MachineCommands:
@@ -52,8 +53,7 @@ class MachineCommands:
         """Where the model lies."""
         from tui.screens.plan import PlanScreen
 
-        backend = self._desk.backend
-        self._desk.screen.app.push_screen(PlanScreen(backend.planned, remote=backend.connection.address is not None))
+        self._desk.screen.app.push_screen(PlanScreen(self._desk.backend))
 
     def sidebar(self, _: str) -> None:
         """Show or hide the list of conversations."""
@@ -70,6 +70,10 @@ class MachineCommands:
                 desk.voice.say(safe_line(f"There is no theme {name}: /settings lists them."))
                 return
             desk.set_theme(name)
+            if has_no_color(os.environ):
+                desk.voice.say(safe_line(f"{name} counts where NO_COLOR is not set; here it is."))
+        elif has_no_color(os.environ):
+            desk.voice.say(SafeText("NO_COLOR is set, so there are no themes to see: /theme NAME chooses one unseen."))
         else:
             cycle = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
             at = cycle.index(app.theme) if app.theme in cycle else -1

@@ -16,9 +16,11 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from localqwen.chats.store import Store
+from localqwen.events import Ready
 from localqwen.params import SamplingParams
 from localqwen.settings import Settings
 from tui.backend import Backend
+from tui.backend_state import State
 from tui.commands import ALIASES, BY_ID, BY_NAME, COMMANDS, Command
 from tui.completion import Offers, SlashItem
 from tui.desk import Desk
@@ -75,6 +77,7 @@ class ChatScreen(Screen[None]):
         self._settings = settings
         self._store = store
         self._is_narrow = False
+        self._counted_by: State | None = None
         self.desk = Desk(self, store, backend, params, settings, set_theme)
         self.conversations = ConversationCommands(self.desk)
         self.answers = AnswerCommands(self.desk)
@@ -143,6 +146,10 @@ class ChatScreen(Screen[None]):
     def backend_changed(self) -> None:
         """The model's state is another one."""
         self.desk.ask_for_frame()
+        state = self.desk.backend.state
+        if isinstance(state, Ready) and state != self._counted_by:
+            self.desk.count_tokens()  # what was estimated before can be counted now, and has a window to fit into
+        self._counted_by = state
 
     def _tick(self) -> None:
         # While something is awaited; a chat at rest draws nothing.

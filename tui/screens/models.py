@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import work
@@ -19,6 +19,7 @@ from tui.model_list import ModelRow, advice, fit_words, gigabytes, matching, win
 from tui.model_source import ModelSource
 from tui.sanitize import safe, safe_line
 from tui.screens.form import key_of
+from tui.theme import pale
 from tui.widgets.fields import LineField
 
 NAME_CELLS = 28
@@ -77,7 +78,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         #models-advice {
             height: 3;
             padding: 1 1 0 1;
-            color: $foreground 70%;
+            color: $text-muted;
         }
     }
     """
@@ -141,7 +142,8 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
         return self._shown[at] if at is not None and at < len(self._shown) else None
 
     def _line(self, row: ModelRow, *, pointed: bool = False) -> Content:
-        return line(row, current=row.name == self._current, pointed=pointed)
+        current = row.name == self._current
+        return line(row, self.app.theme_variables, current=current, pointed=pointed)
 
     def _point_at(self, at: int | None) -> None:
         """Mark a line with a sign too: Textual's mark is a colour, which not everybody has."""
@@ -192,7 +194,7 @@ class ModelsScreen(ModalScreen[ModelRow | None]):
             self._advise(self._advice(row))
 
 
-def line(row: ModelRow, *, current: bool, pointed: bool = False) -> Content:
+def line(row: ModelRow, variables: Mapping[str, str], *, current: bool, pointed: bool = False) -> Content:
     """A model as one line."""
     mark = "●" if current else "○" if row.can_be_opened else " "
     name = safe_line(row.name)
@@ -204,7 +206,7 @@ def line(row: ModelRow, *, current: bool, pointed: bool = False) -> Content:
         ("❯" if pointed else " ", "$primary"),
         (mark, "$primary"),
         " ",
-        name_cells if row.can_be_opened else name_cells.stylize("$foreground 60%"),
-        (safe(f" {size:>9}  {window_words(row):<9} "), "$foreground 70%"),
+        name_cells if row.can_be_opened else name_cells.stylize(pale(variables, 60)),
+        (safe(f" {size:>9}  {window_words(row):<9} "), pale(variables, 70)),
         (safe_line(fit_words(row)), FIT_STYLES[row.fit]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import work
@@ -18,6 +19,7 @@ from localqwen.chats.query import Hit
 from localqwen.chats.store import ChatStoreError, Store
 from tui.sanitize import SafeText, safe, safe_line
 from tui.screens.form import key_of
+from tui.theme import pale
 from tui.widgets.fields import LineField
 
 MOST_HITS = 50
@@ -105,7 +107,7 @@ class SearchScreen(ModalScreen[Hit | None]):
             self._hits, hint = [], safe_line(str(error))
         hits = self.query_one(OptionList)
         hits.clear_options()
-        hits.add_options([Option(_row(hit)) for hit in self._hits])
+        hits.add_options([Option(_row(hit, self.app.theme_variables)) for hit in self._hits])
         hits.highlighted = 0 if self._hits else None
         self._is_looking = False
         if self._opens:
@@ -113,13 +115,13 @@ class SearchScreen(ModalScreen[Hit | None]):
         self.query_one("#search-hint", Static).update(Content(f"{hint} · {self._keys}" if hint else self._keys))
 
 
-def _row(hit: Hit) -> Content:
+def _row(hit: Hit, variables: Mapping[str, str]) -> Content:
     title = safe_line(hit.title) or "Untitled"
     if hit.message_id is None:
-        return Content.assemble((title, "bold"), ("  title", "$foreground 50%"))
+        return Content.assemble((title, "bold"), ("  title", pale(variables, 50)))
     # safe_line() would take the spaces at the pieces' edges.
-    words = [(_piece(piece), "bold $primary" if found else "$foreground 70%") for piece, found in hit.pieces]
-    where = ("  in a file", "$foreground 50%") if hit.is_file else ""
+    words = [(_piece(piece), "bold $primary" if found else pale(variables, 70)) for piece, found in hit.pieces]
+    where = ("  in a file", pale(variables, 50)) if hit.is_file else ""
     return Content.assemble((title, "bold"), where, "\n  ", *words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import Field
 from pathlib import Path
@@ -21,10 +22,11 @@ from localqwen.settings import Settings, Value, check, options, typed
 from tui.sanitize import SafeText, safe_line
 from tui.screens.chat_settings import models_own
 from tui.screens.form import Form
-from tui.theme import theme_names
-from tui.widgets.fields import LineField, TextField
+from tui.theme import has_no_color, theme_names
+from tui.widgets.fields import LineField, TextField, one_line
 
 LONG_TEXTS = {"system_prompt"}
+KEYS_DOC = 'They are changed in the file, under [keys], as "answer.stop" = "f9".'
 TITLES = {"view": "View", "composer": "Composer", "chat": "New conversations", "sampling": "Sampling of answers"}
 
 
@@ -77,7 +79,7 @@ class SettingsScreen(Form[Settings]):
         }
 
         .setting-doc {
-            color: $foreground 60%;
+            color: $text-muted;
             padding-bottom: 1;
         }
 
@@ -88,7 +90,7 @@ class SettingsScreen(Form[Settings]):
         #settings-note {
             height: 3;
             padding-top: 1;
-            color: $foreground 70%;
+            color: $text-muted;
         }
 
         #settings-note.-wrong {
@@ -104,12 +106,13 @@ class SettingsScreen(Form[Settings]):
         self,
         settings: Settings,
         path: Path | None = None,
-        keep: Callable[[Settings], Awaitable[None]] | None = None,
+        keep: Callable[[Settings, Settings], Awaitable[None]] | None = None,
         models: SamplingParams = UNKNOWN_SAMPLING,
     ) -> None:
-        """``settings`` are the present ones; ``keep`` writes others to ``path``, and without it they count until quit.
+        """``settings`` are the present ones; ``keep`` writes what differs between them and others to ``path``.
 
-        It raises :class:`LocalqwenError`. ``models`` is the model's own sampling, as far as it is known.
+        It raises :class:`LocalqwenError`. Without it, they count until quit. ``models`` is the model's own sampling,
+        as far as it is known.
         """
         super().__init__()
         self._settings = settings
@@ -117,7 +120,7 @@ class SettingsScreen(Form[Settings]):
         self._keep = keep
         self._models = models
         self._theme_before = ""
-        self._shown_theme = ""
+        self._begun: dict[str, Value] = {}  # what the widgets hold before anybody touches them
 
     def compose(self) -> ComposeResult:
         """A widget for each setting, by table."""
@@ -134,6 +137,8 @@ class SettingsScreen(Form[Settings]):
                         with Vertical():
                             yield self._editor(option)
                             yield Static(safe_line(option.metadata["doc"]), classes="setting-doc", markup=False)
+                yield Static("Keys", classes="settings-title")
+                yield Static(KEYS_DOC, classes="setting-doc", markup=False)
             keys = f"{self.key('dialog.accept')} saves, {self.key('dialog.cancel')} cancels"
             where = self._path if self._path is not None else "until you quit"
             keys = f"{keys} · {where}"
@@ -142,13 +147,15 @@ class SettingsScreen(Form[Settings]):
     def on_mount(self) -> None:
         """Remember what the preview changes."""
         self._theme_before = self.app.theme
+        self._begun = {option.name: value for option, value in self._values()}
 
     def _editor(self, option: Field[Any]) -> Widget:
         value = getattr(self._settings, option.name)
         name = f"setting-{option.name}"
         if option.name == "theme":
             names = theme_names(self.app.available_themes)
-            shown = self._shown_theme = self.app.theme if self.app.theme in names else names[0]
+            # Another theme than the chosen one is shown where there is none of its name.
+            shown = next(one for one in (value, self.app.theme, names[0]) if one in names)
             return Select([(one, one) for one in names], value=shown, allow_blank=False, id=name, compact=True)
         if option.metadata["choices"]:
             choices = [(one, one) for one in option.metadata["choices"]]
@@ -160,13 +167,14 @@ class SettingsScreen(Form[Settings]):
             return TextField(value, id=name, tab_behavior="focus", show_line_numbers=False, compact=True)
         text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
         placeholder = models_own(self._models, option.name) if option.default is None else ""
-        return LineField(safe_line(text), placeholder=placeholder, id=name, compact=True)
+        return LineField(one_line(text), placeholder=placeholder, id=name, compact=True)
 
     def on_select_changed(self, event: Select.Changed) -> None:
         """Show a theme at once."""
         event.stop()
-        if event.select.id == "setting-theme" and isinstance(event.value, str) and event.value != self.app.theme:
-            self.app.theme = event.value
+        is_theme = event.select.id == "setting-theme" and isinstance(event.value, str)
+        if is_theme and event.value != self.app.theme and not has_no_color(os.environ):
+            self.app.theme = str(event.value)
 
     def state(self) -> tuple[object, ...]:
         """See :class:`Form`; a choice is no text, and soon made again."""
@@ -190,21 +198,23 @@ class SettingsScreen(Form[Settings]):
         """Keep what is chosen, unless something is wrong with it."""
         chosen: dict[str, Value] = {}
         for option, value in self._values():
+            if value == self._begun[option.name]:
+                # Not what is shown: that lacks what cannot be shown, digits of a number, a theme that is not there.
+                chosen[option.name] = getattr(self._settings, option.name)
+                continue
             problem = None if value is None and option.default is None else check(option, value)
             if problem is not None:
                 self._note(f"{option.name.replace('_', ' ')} {problem}.", wrong=True)
                 self.query_one(f"#setting-{option.name}").focus()
                 return
-            # Another theme than the chosen one may be shown, for want of colours or because there is none of its name.
-            is_as_shown = option.name == "theme" and value == self._shown_theme
-            chosen[option.name] = self._settings.theme if is_as_shown else value
+            chosen[option.name] = value
         self._save(Settings(**cast("dict[str, Any]", chosen), keys=self._settings.keys))
 
     @work(exclusive=True, group="settings")
     async def _save(self, settings: Settings) -> None:
         try:
             if self._keep is not None:
-                await self._keep(settings)
+                await self._keep(self._settings, settings)
         except LocalqwenError as error:
             self._note(str(error), wrong=True)
         else:

@@ -108,7 +108,7 @@ class Chips(Widget):
         }
 
         & > .chips--cross {
-            color: $foreground 60%;
+            color: $text-muted;
         }
 
         &:ansi > .chips--chip {

@@ -60,7 +60,7 @@ class Completions(Widget):
         }
 
         & > .completions--remark {
-            color: $foreground 55%;
+            color: $foreground-muted;
         }
 
         &:ansi > .completions--chosen {

@@ -24,7 +24,7 @@ class LineField(Input, inherit_bindings=False):
 
     def replace(self, text: str, start: int, end: int) -> None:
         """All that comes from keys, pastes and the clipboard goes through here."""
-        super().replace(safe(without_controls(text)).translate(_BLANKS), start, end)
+        super().replace(one_line(text), start, end)
 
 
 class TextField(TextArea):
@@ -53,6 +53,11 @@ class TextField(TextArea):
     def get_line(self, line_index: int) -> Text:
         """A line to show."""
         return shown_line(self.document.get_line(line_index))
+
+
+def one_line(text: str) -> str:
+    """What a field of one line may hold of a text: all of it that can be shown, every space too."""
+    return safe(without_controls(text)).translate(_BLANKS)
 
 
 def shown_line(line: str) -> Text:

@@ -19,9 +19,9 @@ from localqwen.pace import Pace, duration
 from tui.backend_state import Failed, State, Stopped
 from tui.meters import Watch, loading_words, meters, parts
 from tui.sanitize import SafeText, safe_line
+from tui.theme import pale
 
 BAR_CELLS = 16
-MUTED = "$foreground 55%"
 Styled: TypeAlias = tuple[SafeText, str]
 GAP = "  "
 
@@ -59,7 +59,7 @@ class StatusLine(Widget):
             memory: How full the devices are (:attr:`tui.backend.Backend.memory`).
         """
         now = time.monotonic()
-        self.left = _left(safe_line(model), state, activity(answer, watch, now), loading or Pace(), now)
+        self.left = _left(safe_line(model), state, activity(answer, watch, now), loading or Pace(), now, self._muted)
         # Sentences need the room, and nothing is measured then.
         self.right = () if isinstance(state, Failed) else tuple(parts(meters(answer, state, watch, memory)))
 
@@ -69,7 +69,11 @@ class StatusLine(Widget):
         right = GAP.join(fitting(self.right, width - min(self.left.cell_length, width // 2) - len(GAP)))
         left = self.left.truncate(max(0, width - cell_len(right) - 1), ellipsis=True)
         gap = " " * max(1, width - left.cell_length - cell_len(right))
-        return Content.assemble(left, gap, (right, MUTED))
+        return Content.assemble(left, gap, (right, self._muted))
+
+    @property
+    def _muted(self) -> str:
+        return pale(self.app.theme_variables, 55)
 
 
 def fitting(figures: Sequence[SafeText], room: int) -> list[SafeText]:
@@ -82,10 +86,10 @@ def fitting(figures: Sequence[SafeText], room: int) -> list[SafeText]:
     return chosen
 
 
-def _left(model: SafeText, state: State, doing: str, loading: Pace, now: float) -> Content:
+def _left(model: SafeText, state: State, doing: str, loading: Pace, now: float, muted: str) -> Content:
     match state:
         case Stopped(reason):
-            return Content.assemble(("○ ", "$warning"), model, (GAP + safe_line(reason), MUTED))
+            return Content.assemble(("○ ", "$warning"), model, (GAP + safe_line(reason), muted))
         case Failed(reason):
             return Content.assemble(("● ", "$error"), model, (GAP + safe_line(reason), "$error"))
         case Loading():
@@ -93,9 +97,9 @@ def _left(model: SafeText, state: State, doing: str, loading: Pace, now: float) 
                 ("● ", "$warning"), model, "  loading ", *bar(state.progress), f" {loading_words(state, loading, now)}"
             )
         case Ready():
-            return Content.assemble(("● ", "$success"), model, (GAP + safe_line(doing), MUTED))
+            return Content.assemble(("● ", "$success"), model, (GAP + safe_line(doing), muted))
         case _:
-            return Content.assemble(("● ", "$warning"), model, (GAP + "starting", MUTED))
+            return Content.assemble(("● ", "$warning"), model, (GAP + "starting", muted))
 
 
 def bar(part: float, cells: int = BAR_CELLS) -> tuple[Styled, Styled]:

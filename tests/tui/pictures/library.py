@@ -92,7 +92,7 @@ def _tour(store: Store) -> None:
 
 def _answered(store: Store, question: Message, text: str) -> Message:
     begun = store.begin_answer(question.chat_id, question.id, SamplingParams())
-    usage = Usage(prompt_tokens=1200, completion_tokens=len(text.split()), prefill_seconds=0.8, decode_seconds=6.0)
+    usage = Usage(prompt_tokens=1200, completion_tokens=len(text.split()), decode_seconds=6.0, first_token_seconds=0.8)
     answer = replace(begun, text=text, state="done", model=MODEL, usage=usage)
     store.finish_answer(answer)
     return answer

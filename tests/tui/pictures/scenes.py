@@ -186,9 +186,10 @@ async def models(at: Set) -> None:
 
 @scene
 async def plan(at: Set) -> None:
+    at.stage.client.devices = MEMORY
     at.stage.app.backend.loaded(at.stage.client, Planned(PLAN))
     await at.stage.press("f2")
-    await at.stage.sees("Plan", "CUDA0")
+    await at.stage.sees("Plan", "now 5.00 of 24.00 GiB")
 
 
 @scene

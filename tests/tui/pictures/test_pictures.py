@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from localqwen.chats.store import Store
-from tests.tui.fakes import FakeConnection, FakeSource
+from tests.tui.fakes import FakeConnection
 from tests.tui.pictures.album import Album
-from tests.tui.pictures.camera import DARK, posed, unmoved
+from tests.tui.pictures.camera import DARK, posed
 from tests.tui.pictures.clock import Clock
 from tests.tui.pictures.library import MODEL, fill
-from tests.tui.pictures.scenes import MODELS, SCENES, Set, clear
+from tests.tui.pictures.scenes import SCENES, Set, clear
 from tests.tui.stage import staged
 
 THEMES = {"dark": DARK, "light": "localqwen-light", "ansi": "ansi-dark"}
@@ -35,19 +34,6 @@ def programme() -> dict[str, list[str]]:
             if size != "250x60" or name in WIDE:
                 terminals[f"{size}-{themes[(number + turn) % len(themes)]}"].append(name)
     return {**terminals, "50x16-dark": list(NARROW)}
-
-
-@pytest.fixture(autouse=True)
-def posing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Nothing moves, and the working directory has known files."""
-    place = tmp_path / "work"
-    place.mkdir()
-    for name in ("README.md", "notes.txt"):
-        (place / name).write_text("a note\n")
-    monkeypatch.chdir(place)
-    monkeypatch.setattr("tui.model_source.source_for", lambda *_: FakeSource(*MODELS))
-    with unmoved():
-        yield
 
 
 @pytest.mark.parametrize(("terminal", "scenes"), programme().items(), ids=programme().keys())

@@ -57,6 +57,8 @@ class Styles:
         colors = {name: _color(variables, name) for name in _NAMES}
         back, text = colors["background"], colors["foreground"]
         plain = back.ansi is not None or text.ansi is not None
+        is_strong = "high-contrast" in variables
+        reverses = plain or is_strong
 
         def fg(
             color: Color, over: Color = back, part: float = 1.0, *, bold: bool = False, italic: bool = False
@@ -64,7 +66,8 @@ class Styles:
             if plain:
                 # The terminal's own colours cannot be mixed; dim says the same.
                 return Style(color=color.rich_color, bold=bold, italic=italic, dim=part < 0.9)
-            return Style(color=over.blend(color, part).rich_color, bold=bold or None, italic=italic or None)
+            mixed = color if is_strong else over.blend(color, part)
+            return Style(color=mixed.rich_color, bold=bold or None, italic=italic or None)
 
         def bg(color: Color) -> Style:
             return Style(bgcolor=color.rich_color)
@@ -99,11 +102,11 @@ class Styles:
             queued_mark=fg(text, part=0.4, italic=True),
             chip=fg(colors["secondary"], panel) + bg(panel),
             mark=fg(colors["primary"]),
-            found=Style(underline=True) if plain else bg(back.blend(colors["warning"], 0.3)),
-            found_current=Style(reverse=True, bold=True) if plain else bg(back.blend(colors["warning"], 0.6)),
+            found=Style(underline=True) if reverses else bg(back.blend(colors["warning"], 0.3)),
+            found_current=Style(reverse=True, bold=True) if reverses else bg(back.blend(colors["warning"], 0.6)),
             error=fg(colors["error"]),
             warning=fg(colors["warning"]),
-            selection=Style(reverse=True) if plain else bg(back.blend(colors["primary"], 0.4)),
+            selection=Style(reverse=True) if reverses else bg(back.blend(colors["primary"], 0.4)),
         )
 
 
