@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from localqwen.plan import DeviceKind
 
+NO_LIMIT = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -32,7 +34,10 @@ UNKNOWN: dict[DeviceKind, Speed] = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``free`` and ``total`` are bytes, ``rest`` those that its driver takes besides what llama.cpp counts."""
+    """``free`` and ``total`` are bytes, ``rest`` those that its driver takes besides what llama.cpp counts.
+
+    No more than ``most`` bytes are taken, whatever is free: more could not be had before.
+    """
 
     name: str
     description: str
@@ -42,11 +47,12 @@ class Device:
     total: int
     rest: int
     speed: Speed
+    most: int = NO_LIMIT
 
     @property
     def usable(self) -> int:
         """What weights, KV cache and activations may take."""
-        return max(0, self.free - self.rest)
+        return max(0, min(self.free - self.rest, self.most))
 
     @property
     def shares_ram(self) -> bool:

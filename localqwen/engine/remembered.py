@@ -17,12 +17,12 @@ from localqwen import __version__
 from localqwen.engine.devices import physical_cores
 from localqwen.engine.gguf_file import parts
 from localqwen.engine.inventory import Inventory, identity
-from localqwen.engine.machine import Device, Speed
+from localqwen.engine.machine import NO_LIMIT, Device, Speed
 from localqwen.engine.notebook import Notebook
 from localqwen.errors import InvalidModelError
 from localqwen.plan import LastLoad, Plan
 
-PLANS, SHORT, AVOIDED, LOADS, SHOWN = "plans", "short", "avoided", "loads", "shown"
+PLANS, MOST, AVOIDED, LOADS, SHOWN = "plans", "most", "avoided", "loads", "shown"
 REMEMBERED_SECONDS = 24 * 3600.0
 SAME = 0.05, 512 << 20  # a device is as free as it was within this part, or these bytes
 
@@ -41,11 +41,11 @@ class Remembered:
         self._draft = draft
 
     def corrected(self, inventory: Inventory) -> Inventory:
-        """Less the room that was found missing when this file was loaded before, as fast as it was found to be."""
+        """With no more than could be had when this file was loaded before, and as fast as it was found to be."""
         devices = tuple(
             replace(
                 device,
-                rest=device.rest + self._short(self._device(inventory, device.name)),
+                most=self._most(self._device(inventory, device.name)),
                 speed=self._speed(inventory, device),
             )
             for device in inventory.devices
@@ -75,16 +75,15 @@ class Remembered:
     def lacked(self, inventory: Inventory, plan: Plan, device: str) -> None:
         """There was no memory for ``plan`` on ``device``: a layer less there from now on, for a day.
 
-        What the device said to have free is not believed any more, whatever the reason.
+        What the device says to have free is not believed any more, whatever the reason.
         """
         share = next((share for share in plan.devices if share.device == device), None)
         if share is None:
             return
         layer = max(1, (share.weights + share.kv) // max(1, share.count))
-        key = self._device(inventory, device)
-        more = max(0, share.free - share.used) + layer
         self._notebook.remove(PLANS, self._key(self.corrected(inventory)))
-        self._notebook.put(SHORT, key, [self._short(key) + more, time.time()])
+        most = max(0, share.used - share.rest - layer)
+        self._notebook.put(MOST, self._device(inventory, device), [most, time.time()])
 
     def avoid_tensors(self, inventory: Inventory) -> None:
         """A split of tensors over these devices ended the process: none from now on, for a day."""
@@ -134,10 +133,10 @@ class Remembered:
         except (TypeError, LookupError, ValueError):
             return None
 
-    def _short(self, key: str) -> int:
-        """Bytes that a device was found to lack, of late: it may have been another program's doing."""
-        short, when = self._notebook.get(SHORT, key) or (0, 0.0)
-        return int(short) if _is_recent(when) else 0
+    def _most(self, key: str) -> int:
+        """Bytes that could be had of a device, of late: it may have been another program's doing."""
+        most, when = self._notebook.get(MOST, key) or (NO_LIMIT, 0.0)
+        return int(most) if _is_recent(when) else NO_LIMIT
 
     def _speed(self, inventory: Inventory, device: Device) -> Speed:
         shown = self._notebook.get(SHOWN, self._device(inventory, device.name))
@@ -157,7 +156,7 @@ class Remembered:
     def _key(self, inventory: Inventory) -> str:
         """Of a plan: file, build, wishes and devices."""
         devices = [
-            [device.name, device.description, device.rest, *(f"{speed:.6g}" for speed in asdict(device.speed).values())]
+            [device.name, device.description, device.rest, device.most, *_figures(device.speed)]
             for device in (*inventory.devices, inventory.cpu)
         ]
         draft = file_identity(self._draft) if self._draft is not None else None
@@ -166,6 +165,10 @@ class Remembered:
 
     def _identity(self) -> str:
         return file_identity(self._path)
+
+
+def _figures(speed: Speed) -> list[str]:
+    return [f"{figure:.6g}" for figure in asdict(speed).values()]
 
 
 def still_best(plan: Plan, before: Mapping[str, int], devices: Sequence[Device], cpu: Device) -> bool:

@@ -74,7 +74,7 @@ def _lacking(search: Search, found: Found) -> str:
     lacks = []
     for part, device in zip(found.bytes, devices, strict=True):
         needed = in_ram if device is search.cpu else part.all
-        missing = needed - (device.free - device.rest)  # which may be less than nothing
+        missing = needed - min(device.free - device.rest, device.most)  # which may be less than nothing
         if missing > 0:
             lacks.append(f"{device.name} lacks {-(-missing >> 20):,} MiB")
     said = " and ".join(lacks) or "whole layers and activations leave no room"

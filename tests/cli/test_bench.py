@@ -16,7 +16,7 @@ from localqwen.engine.inventory import SPEEDS
 from localqwen.engine.notebook import Notebook
 from localqwen.plan import Plan
 from tests.server.running import DEADLINE
-from tests.server.workers import worker
+from tests.server.workers import PLAIN, call_fast, worker
 
 SHORT = ["--ctx", "512", "--tokens", "8", "--repeat", "1", "--json"]
 
@@ -126,8 +126,8 @@ except OutOfMemoryError:
 
 
 def test_what_a_device_does_not_tell_llama_cpp_does(demo_gguf: Path, tmp_path: Path) -> None:
-    """A worker's CPU says to be as free as before."""
-    with worker(tmp_path / "worker.log") as (endpoint, _):
+    """A CPU behind llama.cpp's own server says to be as free as before."""
+    with worker(tmp_path / "worker.log", program=PLAIN) as (endpoint, _):
         options = [str(demo_gguf), "--rpc", endpoint, "--gpu-layers", "20", "--ctx", "1024", "--kv-type", "f16"]
         for arguments in (["bench", *options, *SHORT[2:-1]], ["plan", *options, "--json"]):
             command = [sys.executable, "-m", "localqwen", *arguments]
@@ -145,6 +145,7 @@ def test_what_a_device_does_not_tell_llama_cpp_does(demo_gguf: Path, tmp_path: P
 
 def test_a_bench_without_memory_steps_down(demo_gguf: Path, tmp_path: Path) -> None:
     with worker(tmp_path / "worker.log") as (endpoint, _):
+        call_fast(endpoint)
         command = [sys.executable, "-c", STEPPING_DOWN, str(demo_gguf), endpoint]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from localqwen.engine.gguf_file import read_shape
 from localqwen.engine.inventory import Limit
 from localqwen.engine.notebook import Notebook
 from localqwen.engine.planner import Planner, PlanOptions
-from localqwen.engine.remembered import AVOIDED, SHORT
+from localqwen.engine.remembered import AVOIDED, MOST
 from localqwen.errors import InvalidModelError, InvalidRequestError, OutOfMemoryError
 from localqwen.plan import Plan
 from localqwen.plan_picture import picture
@@ -131,8 +131,8 @@ def test_running_out_of_memory_is_remembered(hollow: dict[str, Path]) -> None:
     plan = planned(hollow["7B"])
     card = replace(plan.shares[0], device="CUDA0", kind="gpu", layers=10, free=plan.shares[0].used + 1000)
     Planner(hollow["7B"], PlanOptions(), notebook).out_of_memory(replace(plan, shares=(card, plan.shares[0])), "CUDA0")
-    ((short, _),) = notebook.section(SHORT).values()
-    assert short == 1000 + (card.weights + card.kv) // card.count
+    ((most, _),) = notebook.section(MOST).values()
+    assert most == card.used - card.rest - (card.weights + card.kv) // card.count
 
 
 def test_a_split_of_tensors_that_ended_the_process_is_not_tried_again(hollow: dict[str, Path]) -> None:
@@ -142,7 +142,7 @@ def test_a_split_of_tensors_that_ended_the_process_is_not_tried_again(hollow: di
     split = replace(plan, shares=(card, plan.shares[0]), split_mode="tensor")
     Planner(hollow["7B"], PlanOptions(), notebook).died(split, "CUDA0")
     assert notebook.section(AVOIDED)
-    assert notebook.section(SHORT)
+    assert notebook.section(MOST)
 
 
 def test_layers_on_a_gpu_that_is_not_there(hollow: dict[str, Path]) -> None:

@@ -96,7 +96,9 @@ def test_a_kept_plan_fits_and_misses_no_layer(gib: int, more: int) -> None:
     assume(still_best(plan, free(card, host), [now], host))
     assert all(share.used <= now.free for share in plan.devices)
     better = planned(QWEN2_72B, taken_stock([now], host))
-    assert better.gpu_layers <= plan.gpu_layers + 1
+    # With another KV type two layers may fit into one's room, which decides nothing: the two are about as fast.
+    assert better.gpu_layers <= plan.gpu_layers + 1 or better.kv_type != plan.kv_type
+    assert better.decode <= 1.05 * plan.decode
 
 
 def test_a_kept_plan_says_what_is_free_now(file: Path, notebook: Notebook) -> None:
@@ -160,8 +162,11 @@ def test_speeds_of_one_file_are_no_others(tmp_path: Path, notebook: Notebook) ->
 
 def test_what_a_device_lacked_is_another_machines_business(file: Path, notebook: Notebook) -> None:
     remembered, inventory = Remembered(notebook, file, "options"), taken_stock([CARD], cpu(64))
-    remembered.lacked(inventory, planned(QWEN2_05B, inventory), CARD.name)
-    assert remembered.corrected(inventory).devices[0].rest > CARD.rest
+    plan = planned(QWEN2_05B, inventory)
+    remembered.lacked(inventory, plan, CARD.name)
+    for free in (CARD.free, 2 * CARD.free):  # what it says is not believed
+        (card,) = remembered.corrected(taken_stock([replace(CARD, free=free)], cpu(64))).devices
+        assert card.usable < plan.shares[0].used - plan.shares[0].rest
     other = taken_stock([replace(CARD, description="Another card")], cpu(64))
     assert remembered.corrected(other) == other
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -17,17 +16,7 @@ from localqwen.engine.slices import Slices
 from tests.fixtures.build import converter_sources, smollm2_768_checkpoint
 from tests.fixtures.cache import cached
 from tests.server.test_workers import ask, served
-from tests.server.workers import worker
-
-# A worker that says what it allocates.
-TALKING = """
-import ctypes, sys
-import llama_cpp.llama_cpp as llama
-from localqwen.engine import registry
-devices = [handle for handle in registry.handles() if handle.kind == "cpu"]
-llama.llama_log_set(ctypes.cast(None, llama.llama_log_callback), ctypes.c_void_p(None))
-registry.serve_rpc(sys.argv[3], 1, devices)  # as of `worker --listen HOST:PORT`
-"""
+from tests.server.workers import PLAIN, worker
 
 
 def allocated(log: Path) -> list[int]:
@@ -55,9 +44,8 @@ def test_two_workers_share_every_tensor_as_planned(
 ) -> None:
     logs = [tmp_path / f"worker{i}.log" for i in range(2)]
     monkeypatch.setenv("GGML_RPC_DEBUG", "1")
-    talking = (sys.executable, "-c", TALKING)
     with ExitStack() as stack:
-        endpoints = [stack.enter_context(worker(log, program=talking))[0] for log in logs]
+        endpoints = [stack.enter_context(worker(log, program=PLAIN))[0] for log in logs]
         options = ("--rpc", ",".join(endpoints), "--split-mode", "tensor", "--ctx", "2048", "--ubatch", "128")
         with served(wide_gguf, tmp_path / "serve.log", *options) as url:
             plan = httpx.get(f"{url}/localqwen/plan").json()["plan"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.running import DEADLINE
-from tests.server.workers import worker
+from tests.server.workers import call_fast, worker
 
 # ggml's own way to end the process, as a CUDA call without memory goes it; "ready" is long after loading.
 PROGRAM = """
@@ -45,6 +45,7 @@ def taken(gguf: Path, endpoint: str, death: str = "") -> int:
 @pytest.mark.parametrize(("death", "remembered"), [("CUDA error: out of memory", True), ("GGML_ASSERT(x)", False)])
 def test_a_death_in_an_answer_is_remembered(demo_gguf: Path, tmp_path: Path, death: str, remembered: bool) -> None:
     with worker(tmp_path / "worker.log") as (endpoint, _):
+        call_fast(endpoint)
         before = taken(demo_gguf, endpoint, death)
         after = taken(demo_gguf, endpoint)
     assert (after < before) is remembered

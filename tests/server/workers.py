@@ -12,6 +12,19 @@ from pathlib import Path
 from tests.server.running import DEADLINE, wait_until
 
 LOCALQWEN = [sys.executable, "-m", "localqwen"]
+# llama.cpp's server as it is: a CPU that says all its memory is free, and with GGML_RPC_DEBUG what it allocates.
+PLAIN = [
+    sys.executable,
+    "-c",
+    """
+import ctypes, sys
+import llama_cpp.llama_cpp as llama
+from localqwen.engine import registry
+devices = [handle for handle in registry.handles() if handle.kind == "cpu"]
+llama.llama_log_set(ctypes.cast(None, llama.llama_log_callback), ctypes.c_void_p(None))
+registry.serve_rpc(sys.argv[3], 1, devices)  # as of `worker --listen HOST:PORT`
+""",
+]
 
 
 def free_port() -> int:
