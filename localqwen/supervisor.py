@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -118,6 +119,8 @@ class Supervisor:
                 # Its own session: Ctrl-C in the terminal is for the interface, and closing one terminal must not take
                 # the model away from another.
                 start_new_session=True,
+                # Where there is a debugger, llama.cpp shows it a process that dies, and everybody waits.
+                env={**os.environ, "GGML_NO_BACKTRACE": "1"},
             )
         # Waiting in a thread collects the exit status even when nobody asks, so that no zombie is left.
         self._reaper = threading.Thread(target=self._process.wait, name="server-reaper", daemon=True)

@@ -34,6 +34,19 @@ class Asking:
         answer's error is why it died and not that the connection broke. When another model is chosen, it ends as
         cancelled. Raises :class:`ServerError` when there is no model.
         """
+        for may_try_again in (True, False):
+            async with aclosing(self._asked(said, params, may_try_again=may_try_again)) as events:
+                async for event in events:
+                    yield event
+                    if isinstance(event, Finished):
+                        return
+            # Our own server was dead when it was asked, though nobody knew.
+            self._backend.revive()
+
+    async def _asked(
+        self, said: list[ChatMessage], params: SamplingParams, *, may_try_again: bool
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """The same of one server; without :class:`Finished` if it never got the question and that ``may_try_again``."""
         backend = self._backend
         client, life = await backend.joined()
         self._model = backend.model
@@ -48,7 +61,10 @@ class Asking:
                         backend.gone(life, event.error or "")
                     elif isinstance(event, Finished) and event.reason == "error" and is_ours:
                         reason = await backend.reason_of_death(life)
+                        if may_try_again and event.is_lost and reason is not None and not life.is_over:
+                            return
                         event = Finished("cancelled") if life.is_over else replace(event, error=reason or event.error)
+                    may_try_again = False
                     yield event
                     if isinstance(event, Finished):
                         return

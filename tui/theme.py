@@ -11,6 +11,8 @@ from difflib import get_close_matches
 
 from textual.theme import Theme
 
+from tui.sanitize import SafeText, safe_line
+
 DARK = Theme(
     name="localqwen-dark",
     primary="#a59bf5",
@@ -165,9 +167,9 @@ def more_variables(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def pale(variables: Mapping[str, str], percent: int) -> str:
+def pale(variables: Mapping[str, str], percent: int) -> SafeText:
     """A style for markup of what matters less, by an app's ``theme_variables``; in a variable a percentage is lost."""
-    return "$foreground" if "high-contrast" in variables else f"$foreground {percent}%"
+    return SafeText("$foreground") if "high-contrast" in variables else safe_line(f"$foreground {percent}%")
 
 
 def has_no_color(environ: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ from localqwen.errors import ServerError
 from localqwen.events import AnswerEvent, Asked, Delta, Finished, Loading, Planned, Prefill, Ready
 from localqwen.params import ChatMessage, SamplingParams
 from localqwen.serve_options import ServeOptions
-from tests.tui.fakes import FakeConnection
+from tests.tui.fakes import FakeClient, FakeConnection
 from tests.tui.plans import SMALL_PLAN
 from tui.asking import Asking
 from tui.backend import Backend
@@ -296,3 +296,25 @@ async def test_an_answer_of_a_server_that_dies_tells_why_even_if_another_one_is_
         connection.die("It was killed.")
         await task
         assert events == [Finished("error", error="It was killed.")]
+
+
+@pytest.mark.parametrize("died", [True, False])
+async def test_a_question_to_a_server_that_was_dead_already_goes_to_the_next_one(died: bool) -> None:
+    connection = FakeConnection()
+    first, second = connection.client, FakeClient()
+    async with living(connection) as backend:
+        events, task = asked(Asking(backend))
+        await until(lambda: first.asked)
+        connection.client = second
+        second.answer("Hello")
+        if not died:
+            first.say("It had")  # so that it is no question any more that nobody got
+        first.events.put_nowait(Finished("error", error="Nobody answers.", is_lost=True))
+        connection.die("It was killed.")
+        await task
+    if died:
+        assert events == [Delta("Hello"), Finished("stop")]
+        assert connection.lives == 2
+    else:
+        assert events == [Delta("It had"), Finished("error", error="It was killed.", is_lost=True)]
+        assert connection.lives == 1

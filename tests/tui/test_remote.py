@@ -67,7 +67,9 @@ async def test_a_server_of_ours_is_followed_while_it_loads_and_until_it_goes(
         events = [event async for event in question]
         assert isinstance(events[-1], Finished)
         assert events[-1].error is None
-        assert backend.state == Ready("other", 256)
+        assert isinstance(backend.state, Ready)
+        assert (backend.state.model, backend.state.context) == ("other", 256)
+        assert backend.state.sampling.temperature is not None
         assert backend.planned is not None
         assert backend.planned.plan.context == 256
         await backend.look_at_memory()

@@ -19,8 +19,8 @@ from tui.screens.form import key_of
 class Loss:
     """What would be gone: a heading, a sentence, and what the key does that takes the risk."""
 
-    title: SafeText
-    sentence: SafeText
+    heading: SafeText
+    warning: SafeText
     takes: SafeText
 
 
@@ -56,8 +56,8 @@ class ForgetScreen(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """A sentence and what the keys do."""
         with Vertical(classes="dialog"):
-            yield Static(self._loss.title, classes="dialog-title", markup=False)
-            yield Static(self._loss.sentence, markup=False)
+            yield Static(safe_line(self._loss.heading), classes="dialog-title", markup=False)
+            yield Static(safe_line(self._loss.warning), markup=False)
             take, stay = key_of(self, "dialog.take"), key_of(self, "dialog.cancel")
             keys = safe_line(f"{take} {self._loss.takes}, {stay} stays")
             yield Static(keys, classes="dialog-hint", markup=False)

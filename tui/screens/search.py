@@ -120,9 +120,14 @@ def _row(hit: Hit, variables: Mapping[str, str]) -> Content:
     if hit.message_id is None:
         return Content.assemble((title, "bold"), ("  title", pale(variables, 50)))
     # safe_line() would take the spaces at the pieces' edges.
-    words = [(_piece(piece), "bold $primary" if found else pale(variables, 70)) for piece, found in hit.pieces]
-    where = ("  in a file", pale(variables, 50)) if hit.is_file else ""
-    return Content.assemble((title, "bold"), where, "\n  ", *words)
+    rest = pale(variables, 70)
+    where = SafeText("  in a file" if hit.is_file else "")
+    return Content.assemble(
+        (title, "bold"),
+        (where, pale(variables, 50)),
+        "\n  ",
+        *[(_piece(piece), "bold $primary" if found else rest) for piece, found in hit.pieces],
+    )
 
 
 def _piece(text: str) -> SafeText:

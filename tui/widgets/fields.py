@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input, TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from tui.sanitize import safe, safe_cells, without_controls
+from tui.sanitize import SafeText, safe, safe_cells, without_controls
 
 _BLANKS = str.maketrans("\t\n", "  ")
 
@@ -55,9 +55,9 @@ class TextField(TextArea):
         return shown_line(self.document.get_line(line_index))
 
 
-def one_line(text: str) -> str:
+def one_line(text: str) -> SafeText:
     """What a field of one line may hold of a text: all of it that can be shown, every space too."""
-    return safe(without_controls(text)).translate(_BLANKS)
+    return safe(without_controls(text).translate(_BLANKS))
 
 
 def shown_line(line: str) -> Text:

@@ -15,7 +15,7 @@ from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
 from localqwen.chats.tree import Chat
-from tui.sanitize import SafeText, safe_line
+from tui.sanitize import SafeText, safe, safe_line
 
 # Below so many cells there is room for the list or for the conversation.
 NARROW = 90
@@ -75,7 +75,7 @@ class Sidebar(Vertical):
             key.lower() if len(key) == 1 else key
             for key in (self._key(f"list.{name}") for name in ("rename", "pin", "delete", "undo"))
         )
-        hint = safe_line(f"Enter opens, {rename} names, {pin} pins\n{delete} deletes, {undo} undoes")
+        hint = safe(f"Enter opens, {rename} names, {pin} pins\n{delete} deletes, {undo} undoes")
         self.query_one("#sidebar-title", Label).update(hint)
         if self.options.highlighted is None and self.options.option_count:
             self.options.highlighted = 0
