@@ -19,8 +19,8 @@ from tui.backend_state import Failed
 from tui.model_list import ModelRow
 
 GIB = 1 << 30
-CARD = Share("CUDA0", "NVIDIA RTX 4090", "gpu", 0, 20, False, 3 * GIB, GIB, GIB // 4, GIB // 16, 24 * GIB)
-HOST = Share("CPU", "AMD Ryzen 9", "cpu", 20, 28, True, 2 * GIB, GIB // 2, GIB // 64, GIB // 4, 64 * GIB)
+CARD = Share("CUDA0", "NVIDIA RTX 4090", "gpu", 8, 20, True, 3 * GIB, GIB, GIB // 4, GIB // 16, 24 * GIB)
+HOST = Share("CPU", "AMD Ryzen 9", "cpu", 0, 8, False, 2 * GIB, GIB // 2, GIB // 64, GIB // 4, 64 * GIB)
 WHY = ("8 of 28 layers stay on the CPU: CUDA0 has no room for them.",)
 PLAN = Plan("qwen2-7b.gguf", 28, 32768, "f16", 512, "layer", 8, (CARD, HOST), 900.0, 45.6, exact=True, why=WHY)
 MEMORY = (
