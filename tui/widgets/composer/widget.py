@@ -19,7 +19,8 @@ from tui.widgets.composer.draft import Attached
 from tui.widgets.composer.keys import ComposerKeys
 from tui.widgets.composer.meter import budget_words
 
-DEBOUNCE_SECONDS = 0.2
+# What a killed process loses of a draft at most, and on top what a commit takes: 250 ms were promised.
+DEBOUNCE_SECONDS = 0.15
 
 
 async def _nothing() -> Sequence[str]:
