@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from localqwen.engine.engine import Engine
 from localqwen.engine.job import Job
@@ -77,3 +78,22 @@ def running_server(
             server.leave()
             thread.join()
             assert engine.close()
+
+
+@contextmanager
+def held_server(
+    gguf: Path, monkeypatch: pytest.MonkeyPatch, names: Sequence[str] = ()
+) -> Iterator[tuple[Running, threading.Event]]:
+    """A server whose model goes on loading when the event is set."""
+    go_on = threading.Event()
+    report = Engine._report
+
+    def slow_report(engine: Engine, progress: float) -> bool:
+        if progress > 0.5:
+            go_on.wait(DEADLINE)
+        return report(engine, progress)
+
+    monkeypatch.setattr(Engine, "_report", slow_report)
+    with running_server(gguf, context=256, names=names, ready=False) as running:
+        yield running, go_on
+        go_on.set()

@@ -14,24 +14,14 @@ from localqwen.engine.engine import Engine, Failed
 from localqwen.events import Ready
 from localqwen.server.app import Access, create_app
 from localqwen.server.attach import Attachments
-from tests.server.running import DEADLINE, Running, running_server, wait_until
+from tests.server.running import DEADLINE, Running, held_server, running_server, wait_until
 
 
 @pytest.fixture
 def held(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, threading.Event]]:
     """A server whose model goes on loading when the event is set."""
-    go_on = threading.Event()
-    report = Engine._report
-
-    def slow_report(engine: Engine, progress: float) -> bool:
-        if progress > 0.5:
-            go_on.wait(DEADLINE)
-        return report(engine, progress)
-
-    monkeypatch.setattr(Engine, "_report", slow_report)
-    with running_server(demo_gguf, context=256, ready=False) as running:
-        yield running, go_on
-        go_on.set()
+    with held_server(demo_gguf, monkeypatch) as held:
+        yield held
 
 
 def test_health_and_requests_while_loading(held: tuple[Running, threading.Event]) -> None:

@@ -14,7 +14,7 @@ from localqwen.engine.engine import Engine
 from localqwen.errors import LocalqwenError
 from localqwen.events import Delta, Finished, Loading, Ready
 from localqwen.params import ChatMessage, SamplingParams
-from tests.server.running import DEADLINE, Running, running_server
+from tests.server.running import DEADLINE, Running, held_server, running_server
 from tests.tui.scripted_server import scripted_server
 from tests.tui.test_backend import until
 from tui.asking import Asking
@@ -30,18 +30,8 @@ HELLO: list[ChatMessage] = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def held(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, threading.Event]]:
     """A server of ours whose model goes on loading when the event is set."""
-    go_on = threading.Event()
-    report = Engine._report
-
-    def slow_report(engine: Engine, progress: float) -> bool:
-        if progress > 0.5:
-            go_on.wait(DEADLINE)
-        return report(engine, progress)
-
-    monkeypatch.setattr(Engine, "_report", slow_report)
-    with running_server(demo_gguf, context=256, names=("demo", "other"), ready=False) as running:
-        yield running, go_on
-        go_on.set()
+    with held_server(demo_gguf, monkeypatch, names=("demo", "other")) as held:
+        yield held
 
 
 def reason(backend: Backend) -> str:
