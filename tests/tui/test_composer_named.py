@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
@@ -13,6 +15,9 @@ from tests.tui.fakes import press
 from tui.attachments import Outgoing
 from tui.completion import SlashItem, is_sure, mentions
 from tui.file_index import Files
+from tui.sanitize import SafeText
+from tui.widgets.composer.area import Area
+from tui.widgets.composer.named import NamedFiles
 
 NOTES = Attachment("notes.txt", "the notes\n")
 
@@ -214,3 +219,33 @@ def test_folders_are_found_where_a_path_leads(folder: Path) -> None:
     assert [path for path, _ in files.find_folders("", 9)] == ["src/"]
     assert [path for path, _ in files.find_folders("../w", 9)] == ["../work/"]
     assert files.find_folders("src/", 9) == []
+
+
+class Deciding:
+    """A composer in which a file is attached while it is read a second time."""
+
+    def __init__(self, *settled: set[str]) -> None:
+        self._settled = list(settled)
+
+    @property
+    def settled(self) -> set[str]:
+        return self._settled.pop(0)
+
+    def attach(self, attachment: Attachment) -> None:
+        raise AssertionError(attachment.name)
+
+    def say(self, sentence: SafeText) -> None:
+        raise AssertionError(sentence)
+
+
+async def test_a_file_that_is_attached_while_it_is_read_goes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("the notes\n")
+    area = cast("Area", SimpleNamespace(document=object()))  # only whether it is another one is asked
+    for later, names in ((set[str](), ["notes.txt"]), ({"notes.txt"}, [])):
+        named = NamedFiles(Deciding(set(), later), area, tmp_path, lambda work: work.close())
+        files = await named.before_sending("see @notes.txt")
+        assert files is not None
+        assert [one.name for one in files] == names

@@ -74,7 +74,8 @@ class NamedFiles:
             names = ", ".join(outside)
             self._host.say(safe_line(f"The text names {names}, which is attached now: send it once more to send both."))
             return None
-        return found
+        settled = self._host.settled  # its word may have ended meanwhile, so that it is attached already
+        return tuple(one for one in found if one.name not in settled)
 
     async def _attach(self, word: str) -> None:
         document = self._area.document
