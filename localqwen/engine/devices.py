@@ -7,9 +7,10 @@ from pathlib import Path
 
 import psutil
 
+from localqwen.engine.machine import NO_LIMIT
+
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
-NO_LIMIT = 1 << 62
 # Files of version 2 and of version 1: limit, use, and the line of memory.stat that says what of the use is file cache.
 ACCOUNTS = (
     ("memory.max", "memory.current", ("inactive_file", "active_file")),

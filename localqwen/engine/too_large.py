@@ -63,7 +63,7 @@ def _without_limits(search: Search, count: Count) -> Found | None:
     wishes = search.wishes
     if wishes.gpu_layers is not None and wishes.tensor_split is None and wishes.split_mode != "tensor":
         wishes = replace(wishes, tensor_split=tuple(float(device.usable or 1) for device in search.devices))
-    cards = [replace(device, free=ENDLESS) for device in search.devices]
+    cards = [replace(device, free=ENDLESS, most=ENDLESS) for device in search.devices]
     return replace(search, devices=cards, cpu=endless, wishes=wishes).best(count)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from localqwen.engine import devices
 from localqwen.engine.devices import available_memory, cgroup_room, memory_limit, own_cgroups, physical_cores
+from localqwen.engine.machine import NO_LIMIT
 
 
 def account(folder: Path, limit: str, use: int, stat: str, names: tuple[str, str]) -> None:
@@ -56,7 +57,7 @@ def test_the_tightest_of_machine_and_groups_counts(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=700))
     assert available_memory() == 700
     monkeypatch.setattr(devices, "own_cgroups", lambda: groups[2:])
-    assert memory_limit() == devices.NO_LIMIT
+    assert memory_limit() == NO_LIMIT
 
 
 def test_this_machine_has_memory_and_cores() -> None:

@@ -157,3 +157,10 @@ def test_every_refusal_is_a_sentence_and_what_it_proposes_fits(cards: list[float
         field = {"ctx": "context"}.get(option, option.replace("-", "_"))
         changed: dict[str, Any] = {field: int(value) if value.isdigit() else value}
         assert best(replace(search, wishes=replace(wishes, **changed))) is not None, text
+
+
+def test_a_card_that_gave_less_than_it_says_is_told_of_too() -> None:
+    card = replace(gpu(0, 24), most=2 * GIB)
+    search = Search(QWEN2_72B, [card], cpu(8), Wishes(context=4096, gpu_layers=81), 32768, 131072)
+    text = str(too_large("m.gguf", search, Asked(lambda candidate: counted(search, candidate)), []))
+    assert "GPU0 lacks" in text
