@@ -222,6 +222,7 @@ def sweep(arguments: argparse.Namespace) -> None:
             layouts.append(Layout(FIT, pins))
         else:
             print(f"{FIT}: {fit.get('error')}\n")
+        layouts = [layout for layout in layouts if not arguments.named or layout.name in arguments.named]
         results = {"chosen": [chosen]} | {layout.name: [load(layout)] for layout in layouts}
         loaded = [layout for layout in layouts if "decode" in results[layout.name][0]]
         for _ in range(arguments.rounds - 1):
@@ -274,6 +275,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--notebook", type=Path)
     parser.add_argument("--most", type=int, default=99, help="neighbours")
+    parser.add_argument("--named", nargs="+", default=[], metavar="NAME", help="these neighbours alone")
     parser.add_argument("--gpu-layers", type=int)
     parser.add_argument("--tensor-split", type=lambda text: tuple(map(float, text.split(","))))
     parser.add_argument("--fit", action="store_true")

@@ -15,9 +15,12 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+# First, as `localqwen chat` does: it tells Textual how often to look for what is to be painted.
+import tui.app
+
+# isort: split
 from textual import events
 
-import tui.app
 from benchmarks.scripted import Script, Scripted
 from localqwen.chats.store import Store
 from localqwen.endpoint import Endpoint

@@ -19,6 +19,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.theme import Theme
 
 from localqwen.chats.store import Store
 from localqwen.errors import LocalqwenError
@@ -33,12 +34,16 @@ from tui.net import Net, cause, keep_pumps_alive, trace_of
 from tui.pastes import guard
 from tui.sanitize import safe, safe_line, without_controls
 from tui.screens.chat import ChatScreen
-from tui.theme import THEMES, first_theme, has_no_color, more_variables, theme_complaint
+from tui.stylesheets import KeptStylesheet
+from tui.theme import THEMES, first_theme, has_no_color, more_variables, next_theme, theme_complaint
 
-# What shows answers takes some frames' time to import: it comes beside the event loop, before the first answer does.
-ANSWERS = "tui.widgets.transcript.answer"
+# What shows answers and what writes settings takes some frames' time to import: it comes beside the event loop, before
+# it is needed.
+NEEDED_SOON = ("tui.widgets.transcript.answer", "localqwen.settings_file")
 WARM_UP_SECONDS = 0.3
 COLLECT_SECONDS = 5.0
+# The CSS of the next theme is parsed in pieces, and when this one is painted.
+PREPARE_SECONDS, BETWEEN_PIECES_SECONDS = 0.3, 0.01
 
 
 class ChatApp(App[None]):
@@ -71,6 +76,7 @@ class ChatApp(App[None]):
         one it ends the app, as tests want it.
         """
         super().__init__(ansi_color=True if has_no_color(os.environ) else None)
+        self.stylesheet: KeptStylesheet = KeptStylesheet(self.theme_variables)
         self.settings = settings or Settings()
         self._settings_path = settings_path
         self._keeping = asyncio.Lock()
@@ -95,8 +101,12 @@ class ChatApp(App[None]):
 
     def get_css_variables(self) -> dict[str, str]:
         """Textual's, and ours."""
-        self.theme_variables = more_variables(super().get_css_variables())
+        self.theme_variables = self._variables_of(self.current_theme)
         return self.theme_variables
+
+    def _variables_of(self, theme: Theme) -> dict[str, str]:
+        system = theme.to_color_system().generate()
+        return more_variables({**self.get_theme_variable_defaults(), **system, **theme.variables})
 
     def get_default_screen(self) -> Screen[Any]:
         """The chat itself: a blank screen under it would have to be styled and painted first."""
@@ -107,11 +117,15 @@ class ChatApp(App[None]):
         keymap, wrong = resolved(self.settings)
         self.set_keymap(keymap)
         self.backend.on_change = self.chat.backend_changed
-        self.theme_changed_signal.subscribe(self, lambda _: self.chat.backend_changed())  # pale() is another one
+        self.theme_changed_signal.subscribe(self, self._theme_changed)
         self.call_after_refresh(self._painted)
         unknown = theme_complaint(self.settings.theme, self.available_themes)
         for complaint in (*self._complaints, *filter(None, [unknown]), *wrong):
             self.notify(safe_line(complaint), severity="warning", timeout=15, markup=False)
+
+    def _theme_changed(self, _: Theme) -> None:
+        self.chat.backend_changed()  # pale() is another one
+        self.run_worker(self._prepare_theme(), group="themes", exclusive=True)
 
     def _painted(self) -> None:
         """Do what the first frame need not wait for."""
@@ -119,15 +133,25 @@ class ChatApp(App[None]):
         self.set_timer(WARM_UP_SECONDS, self._warm_up)
 
     def _warm_up(self) -> None:
-        self.run_worker(self._import_answers(), group="warm-up")
+        self.run_worker(self._prepare(), group="warm-up")
 
-    async def _import_answers(self) -> None:
+    async def _prepare(self) -> None:
         try:
-            await asyncio.to_thread(import_module, ANSWERS)
+            for name in NEEDED_SOON:
+                await asyncio.to_thread(import_module, name)
         finally:
             if not gc.isenabled():  # so `localqwen chat` starts
                 self._collector.begin()
                 self.set_interval(COLLECT_SECONDS, self._collect)
+        await self._prepare_theme()
+
+    async def _prepare_theme(self) -> None:
+        """Have the next theme ready: its key is pressed again and again."""
+        following = self.get_theme(next_theme(self.theme))
+        if following is not None and not has_no_color(os.environ):
+            await asyncio.sleep(PREPARE_SECONDS)
+            for _ in self.stylesheet.prepare(self._variables_of(following)):
+                await asyncio.sleep(BETWEEN_PIECES_SECONDS)
 
     def on_unmount(self) -> None:
         """Nothing of this app outlives it."""

@@ -6,12 +6,12 @@ import time
 from functools import cached_property
 
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Static
 
 from localqwen.chats.answer import Answer
 from localqwen.chats.session import Conversation
 from tui.backend import Backend
+from tui.later import Later
 from tui.presenter import Shown, shown
 from tui.sanitize import SafeText, safe_line
 from tui.turns import Turns
@@ -36,7 +36,7 @@ class Display:
         self.turns = turns
         self.conversation = conversation
         self._shown = Shown()
-        self._frame: Timer | None = None
+        self._frame = Later(screen, self.paint)
         self._status_at = 0.0
         self._title = SafeText("")
 
@@ -111,14 +111,12 @@ class Display:
 
     def ask_for_frame(self) -> None:
         """Paint at the next frame."""
-        if self._frame is None and self.is_alive:
-            self._frame = self.screen.set_timer(FRAME_SECONDS, self.paint)
+        if not self._frame.is_set and self.is_alive:
+            self._frame.set(FRAME_SECONDS)
 
     def paint(self) -> None:
         """Show the answer as it is now."""
-        if self._frame is not None:
-            self._frame.stop()
-            self._frame = None
+        self._frame.cancel()
         if not self.is_alive:
             return
         conversation = self.conversation

@@ -150,6 +150,13 @@ CONTRAST_LIGHT = Theme(
 )
 
 THEMES = (DARK, LIGHT, CONTRAST_DARK, CONTRAST_LIGHT)
+# In turns: our own, and the terminal's colours.
+CYCLE = (*(theme.name for theme in THEMES), "ansi-dark", "ansi-light")
+
+
+def next_theme(name: str) -> str:
+    """The one after a theme, or the first one after one that is none of ours."""
+    return CYCLE[(CYCLE.index(name) + 1) % len(CYCLE)] if name in CYCLE else CYCLE[0]
 
 
 def more_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -200,5 +207,4 @@ def theme_complaint(wanted: str, available: Collection[str]) -> str | None:
 def theme_names(available: Iterable[str]) -> list[str]:
     """Themes to choose from: our own first, then the terminal's own colours, then the others."""
     names = set(available)
-    first = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
-    return [name for name in first if name in names] + sorted(names.difference(first, {"textual-ansi"}))
+    return [name for name in CYCLE if name in names] + sorted(names.difference(CYCLE, {"textual-ansi"}))

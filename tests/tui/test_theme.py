@@ -8,7 +8,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from tests.tui.contrast import ratio
-from tui.theme import CONTRAST_DARK, CONTRAST_LIGHT, DARK, THEMES, first_theme, theme_names
+from tui.theme import CONTRAST_DARK, CONTRAST_LIGHT, CYCLE, DARK, THEMES, first_theme, next_theme, theme_names
 from tui.widgets.transcript.styles import Styles
 
 ALL = {**BUILTIN_THEMES, **{theme.name: theme for theme in THEMES}}
@@ -68,3 +68,13 @@ def test_our_own_themes_are_listed_first() -> None:
     assert names[:4] == [theme.name for theme in THEMES]
     assert names[4:6] == ["ansi-dark", "ansi-light"]
     assert len(names) == len(set(names)) >= 10
+
+
+def test_the_themes_come_in_turns() -> None:
+    name, seen = DARK.name, []
+    for _ in CYCLE:
+        seen.append(name)
+        name = next_theme(name)
+    assert tuple(seen) == CYCLE
+    assert name == DARK.name
+    assert next_theme("nord") == DARK.name

@@ -9,7 +9,7 @@ from tui.desk import Desk
 from tui.handlers import Handler
 from tui.keymap import resolved
 from tui.sanitize import SafeText, safe_line
-from tui.theme import THEMES, has_no_color
+from tui.theme import has_no_color, next_theme
 
 
 class MachineCommands:
@@ -75,9 +75,7 @@ class MachineCommands:
         elif has_no_color(os.environ):
             desk.voice.say(SafeText("NO_COLOR is set, so there are no themes to see: /theme NAME chooses one unseen."))
         else:
-            cycle = [theme.name for theme in THEMES] + ["ansi-dark", "ansi-light"]
-            at = cycle.index(app.theme) if app.theme in cycle else -1
-            desk.set_theme(cycle[(at + 1) % len(cycle)])
+            desk.set_theme(next_theme(app.theme))
 
     def help(self, _: str) -> None:
         """Commands and keys."""

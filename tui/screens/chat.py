@@ -12,7 +12,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from localqwen.chats.store import Store
@@ -30,6 +29,7 @@ from tui.handlers.conversations import ConversationCommands
 from tui.handlers.machine import MachineCommands
 from tui.handlers.reading import ReadingCommands
 from tui.left_behind import take_up_draft, tell_left, tell_waiting
+from tui.painting import SparingScreen
 from tui.theme import theme_names
 from tui.widgets.composer import Composer
 from tui.widgets.find_bar import FindBar
@@ -51,7 +51,7 @@ OFFERS: dict[str, Offers] = {
 }
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(SparingScreen):
     """Everything that a person does with conversations: widgets here, what they mean on the :class:`Desk`."""
 
     AUTO_FOCUS = "#composer-text"

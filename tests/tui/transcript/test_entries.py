@@ -251,7 +251,7 @@ def test_dear_frames_come_seldom_and_much_text_hurries_them() -> None:
     pacer = Pacer()
     assert pacer.wait(10.0, 0) == 0
     pacer.begin(10.0)
-    pacer.end(0.004)
+    pacer.end(0.003)
     calm, busy = pacer.wait(10.0, 5), pacer.wait(10.0, 500)
     assert busy < calm < 0.13
     pacer.end(9.0)

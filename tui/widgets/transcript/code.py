@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, split_graphemes
-from rich.style import Style
 
 from tui.sanitize import safe_line
 from tui.widgets.transcript.line import Line, Run, Tabs, expand
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 # While code grows, its new rows are coloured with what stands before them as far back as this, in characters: a lexer
 # needs about 2 µs for each. When it is whole, it is coloured exactly.
-OPEN_WINDOW = 1_200
+OPEN_WINDOW = 800
 MAX_CHARACTERS = 200_000
 TOKENS_BETWEEN_LOOKS = 40
 
@@ -36,14 +35,12 @@ class Code:
         text: As it was written, tabs and all.
         language: The first word after the opening fence; an unknown one is no error.
         is_open: Whether more may come.
-        version: Changes with the colours.
     """
 
     def __init__(self, language: str) -> None:
         self.text = ""
         self.language = language
         self.is_open = True
-        self.version = 0
         self.is_exact = False
         # As they are shown, and where their tabs were.
         self.rows: list[str] = []
@@ -108,7 +105,6 @@ class Code:
         # A lexer may change line ends; what is shown must be what is there.
         if _fits(self._exact, self.rows):
             self._kinds = [tuple(row) for row in self._exact]
-            self.version += 1
         self._exact = []
 
     def _colour_window(self) -> None:
@@ -131,12 +127,15 @@ class Code:
             self._kinds += [None] * (max(self._lexed, first) - len(self._kinds))
             self._kinds[max(self._lexed, first) :] = [tuple(row) for row in found[max(0, self._lexed - first) :]]
         self._lexed = last
-        self.version += 1
+
+    def version(self, row: int) -> Kinds | None:
+        """The kinds of its tokens, once they are known."""
+        return self._kinds[row] if row < len(self._kinds) else None
 
     def runs(self, row: int, begin: int, end: int, styles: Styles) -> list[Run]:
         """Some characters of a row, with their styles."""
         text = self.rows[row]
-        kinds = self._kinds[row] if row < len(self._kinds) else None
+        kinds = self.version(row)
         if kinds is None:
             return [(text[begin:end], styles.code)] if end > begin else []
         runs: list[Run] = []
@@ -145,7 +144,7 @@ class Code:
             piece = text[max(at, begin) : min(at + length, end)] if at < end and at + length > begin else ""
             at += length
             if piece:
-                runs.append((piece, _style(kind, styles)))
+                runs.append((piece, styles.of_code[kind]))
         return runs
 
 
@@ -232,12 +231,6 @@ def _lexer(language: str) -> Lexer | None:
 @cache
 def _kind(token: _TokenType) -> str:
     return next((name for kind, name in _kinds() if token in kind), "")
-
-
-@lru_cache(maxsize=64)
-def _style(kind: str, styles: Styles) -> Style:
-    over: Style | None = getattr(styles, kind) if kind else None
-    return styles.code if over is None else styles.code + over
 
 
 @cache

@@ -26,9 +26,8 @@ _JOINERS = ("\u200d", "\ufe0f")
 class Colours(Protocol):
     """Text whose colours are found later than its place, such as code; its length never changes by them."""
 
-    @property
-    def version(self) -> int:
-        """Another number when the colours are others."""
+    def version(self, row: int) -> object:
+        """Something that equals another one where a row's colours are the same."""
         ...
 
     def runs(self, row: int, begin: int, end: int, styles: Styles) -> list[Run]:
@@ -113,7 +112,7 @@ class Line:
     colours: Colours | None = None
     row: int = 0
     _strip: Strip | None = None
-    _version: int = -1
+    _version: object = None
 
     @classmethod
     def of(cls, text: str, style: Style, *, is_ornament: bool = False) -> Line:
@@ -154,7 +153,7 @@ class Line:
 
     def strip(self, styles: Styles, width: int = 0) -> Strip:
         """The line as Textual paints it, filled up to ``width`` cells; made once for all its colours."""
-        version = self.colours.version if self.colours is not None else 0
+        version = self.colours.version(self.row) if self.colours is not None else None
         if self._strip is None or self._version != version:
             base = styles.base
             strip = Strip([Segment(safe_cells(text), base + style) for text, style in self.runs(styles)])

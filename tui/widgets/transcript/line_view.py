@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import monotonic, perf_counter, thread_time
+from typing import cast
 
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
+from tui.later import Later
 from tui.widgets.transcript.base import Entry, Look
 from tui.widgets.transcript.document import Document, Move
 from tui.widgets.transcript.pacing import Pacer
 from tui.widgets.transcript.paint import Highlighter, Overlays, Painter
+from tui.widgets.transcript.scroll_bar import SteadyScrollBar
 from tui.widgets.transcript.styles import Styles
 
 # Exact heights, hits and colours are found in slices this long, so that a key never waits for more than one of them.
@@ -45,9 +48,18 @@ class LineView(ScrollView):
         self._heights_at = 0.0
         self._pacer = Pacer()
         self._changed: list[Entry] = []
-        self._frame: Timer | None = None
+        self._frame = Later(self, self._show_changed)
         self._worker: Timer | None = None
         self.following = True
+
+    @property
+    def vertical_scrollbar(self) -> SteadyScrollBar:
+        """The scroll bar, which is always there."""
+        if self._vertical_scrollbar is None:
+            self._vertical_scrollbar = SteadyScrollBar(thickness=self.scrollbar_size_vertical)
+            self._vertical_scrollbar.display = False
+            self.app._start_widget(self, self._vertical_scrollbar)
+        return cast("SteadyScrollBar", self._vertical_scrollbar)
 
     # -- content ---------------------------------------------------------------------------------------------------
 
@@ -84,13 +96,11 @@ class LineView(ScrollView):
         wait = self._pacer.wait(monotonic(), entry.unpainted)
         if wait <= 0:
             self._show_changed()
-        elif self._frame is None:
-            self._frame = self.set_timer(wait, self._show_changed)
+        else:
+            self._frame.set(wait)
 
     def _show_changed(self) -> None:
-        if self._frame is not None:
-            self._frame.stop()
-            self._frame = None
+        self._frame.cancel()
         self._pacer.begin(monotonic())
         begin = thread_time()
         for entry in self._changed:
@@ -184,23 +194,28 @@ class LineView(ScrollView):
             return
         self._settling = True
         try:
-            height = self.scrollable_content_region.height
-            while True:
-                self._set_extent()
-                if self.following:
-                    self._scroll_now(self.max_scroll_y)
-                top = round(self.scroll_y)
-                if not document.entries:
-                    break
-                first, last = document.at(top), document.at(top + height)
-                unmeasured = [i for i in range(last, first - 1, -1) if document.is_estimate(i)]
-                if not unmeasured:
-                    break
-                self._measure(unmeasured[0])
+            with self.vertical_scrollbar.held():
+                self._measure_in_view()
         finally:
             self._settling = False
         if repaint:
             self.refresh()
+
+    def _measure_in_view(self) -> None:
+        document = self._document
+        height = self.scrollable_content_region.height
+        while True:
+            self._set_extent()
+            if self.following:
+                self._scroll_now(self.max_scroll_y)
+            top = round(self.scroll_y)
+            if not document.entries:
+                return
+            first, last = document.at(top), document.at(top + height)
+            unmeasured = [i for i in range(last, first - 1, -1) if document.is_estimate(i)]
+            if not unmeasured:
+                return
+            self._measure(unmeasured[0])
 
     def _measure(self, index: int) -> None:
         above = self._document.top(index) < round(self.scroll_y)
@@ -270,6 +285,21 @@ class LineView(ScrollView):
         return False
 
     # -- painting --------------------------------------------------------------------------------------------------
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines of the view, straight from the painter.
+
+        Textual would put a border and padding around each, which there are none of, and keep the result by its place in
+        the view: after a new line at the end everything would be made anew, though it only moves. The painter's strips
+        stay with their lines, and with them what Textual keeps of a strip: its pieces, its colours, its bytes.
+        """
+        strips = [self.render_line(y) for y in crop.line_range]
+        _, background = self.background_colors
+        for line_filter in self.get_line_filters():
+            strips = [strip.apply_filter(line_filter, background) for strip in strips]
+        if crop.x or crop.right < self.size.width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        return strips
 
     def render_line(self, y: int) -> Strip:
         """One line of the view."""

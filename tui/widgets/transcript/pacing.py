@@ -6,7 +6,7 @@ FRAME_SECONDS = 1 / 30
 SLOWEST_FRAME_SECONDS = 0.25
 # Of the time between two frames, painting may take a part; more of it when much text waits, so that a fast model is
 # not seen to stutter.
-CALM_PART, BUSY_PART = 0.035, 0.15
+CALM_PART, BUSY_PART = 0.025, 0.15
 BUSY_CHARACTERS = 40
 # A frame that was interrupted by something else costs more than it does: what is known changes slowly.
 INERTIA = 0.7

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.style import Style
 from textual.color import Color
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Styles:
     """One Rich style for each thing a transcript shows; the backgrounds are the theme's."""
 
@@ -46,6 +47,12 @@ class Styles:
     error: Style
     warning: Style
     selection: Style
+
+    @cached_property
+    def of_code(self) -> Mapping[str, Style]:
+        """Each kind of token in code, and ``""`` for all else."""
+        kinds = ("keyword", "string", "number", "function", "comment")
+        return {"": self.code} | {kind: self.code + getattr(self, kind) for kind in kinds}
 
     def switch(self, direction: int, key: int | None) -> Style:
         """An arrow that leads to another variant of a message; see ``Transcript.Switch``."""
