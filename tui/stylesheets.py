@@ -11,9 +11,11 @@ from typing import TypeAlias
 
 from textual.cache import LRUCache
 from textual.css.model import RuleSet
+from textual.css.styles import Styles
 from textual.css.stylesheet import Stylesheet
 from textual.css.tokenize import tokenize_values
 from textual.css.tokenizer import Token
+from textual.dom import DOMNode
 
 # Some hundred kilobytes each.
 MOST_THEMES = 4
@@ -57,6 +59,41 @@ class KeptStylesheet(Stylesheet):
             StylesheetError: It cannot.
         """
         self.parse()
+
+    def update(self, root: DOMNode, animate: bool = False) -> None:
+        """Style a node and all in it anew, and then have painted what has changed.
+
+        Textual has a node painted at each rule that changes, and all in it where those may inherit it: with another
+        theme that is each node dozens of times, and half of what this takes.
+        """
+        if animate:
+            super().update(root, animate)
+            return
+        # Whether they have to be laid out too.
+        asked: dict[DOMNode, bool] = {}
+        with_children: dict[DOMNode, bool] = {}
+
+        def note(
+            styles: Styles, *, layout: bool = False, children: bool = False, parent: bool = False, **_: bool
+        ) -> None:
+            node = styles.node
+            if node is None or not node._is_mounted:
+                return
+            for noted in (asked, with_children) if children else (asked,):
+                noted[node] = noted.get(node, False) or layout
+            if parent and isinstance(node._parent, DOMNode):
+                asked.setdefault(node._parent, False)
+
+        refresh, Styles.refresh = Styles.refresh, note  # type: ignore[method-assign, assignment]
+        try:
+            super().update(root)
+        finally:
+            Styles.refresh = refresh  # type: ignore[method-assign]
+        for node, layout in with_children.items():
+            for child in node.walk_children(with_self=False):
+                asked[child] = asked.get(child, False) or layout
+        for node, layout in asked.items():
+            node.refresh(layout=layout)
 
     def prepare(self, variables: Mapping[str, str]) -> Iterator[None]:
         """Parse for a theme that may come, a piece at each step, of some milliseconds at most."""

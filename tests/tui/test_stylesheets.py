@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.css.errors import UnresolvedVariableError
 from textual.css.parse import parse as textual_parse
 from textual.css.stylesheet import Stylesheet
+from textual.strip import Strip
 
+from localqwen.chats.store import Store
+from localqwen.settings import Settings
+from tests.tui.fakes import FakeConnection, until
+from tui.app import ChatApp
 from tui.stylesheets import KeptStylesheet
+from tui.theme import DARK, LIGHT
 
 CSS = "Label { color: $ink; } #a { background: $paper 50%; }"
-DARK = {"ink": "white", "paper": "black"}
-LIGHT = {"ink": "black", "paper": "white"}
+BLACK = {"ink": "white", "paper": "black"}
+WHITE = {"ink": "black", "paper": "white"}
 
 
 @pytest.fixture
@@ -28,7 +36,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def kept() -> KeptStylesheet:
-    sheet = KeptStylesheet(DARK)
+    sheet = KeptStylesheet(BLACK)
     sheet.add_source(CSS, ("a", ""))
     sheet.add_source("Input { color: $ink; }", ("b", ""), is_default_css=True)
     sheet.parse()
@@ -37,7 +45,7 @@ def kept() -> KeptStylesheet:
 
 def test_the_rules_are_textuals() -> None:
     sheet = kept()
-    for variables in (LIGHT, DARK, LIGHT):
+    for variables in (WHITE, BLACK, WHITE):
         sheet.set_variables(variables)
         sheet.reparse()
         theirs = Stylesheet(variables=variables)
@@ -50,10 +58,10 @@ def test_the_rules_are_textuals() -> None:
 def test_a_theme_is_parsed_once(parses: list[str]) -> None:
     sheet = kept()
     assert len(parses) == 2
-    sheet.set_variables(LIGHT)
+    sheet.set_variables(WHITE)
     sheet.reparse()
     assert len(parses) == 4
-    for variables in (DARK, LIGHT):
+    for variables in (BLACK, WHITE):
         sheet.set_variables(variables)
         sheet.reparse()
     assert len(parses) == 4
@@ -62,10 +70,10 @@ def test_a_theme_is_parsed_once(parses: list[str]) -> None:
 def test_the_next_theme_is_parsed_beforehand_a_piece_at_a_time(parses: list[str]) -> None:
     sheet = kept()
     before = sheet.css
-    counts = [len(parses) for _ in sheet.prepare(LIGHT)]
+    counts = [len(parses) for _ in sheet.prepare(WHITE)]
     assert counts == [2, 3, 4]
     assert sheet.css == before
-    sheet.set_variables(LIGHT)
+    sheet.set_variables(WHITE)
     sheet.reparse()
     assert len(parses) == 4
     assert sheet.css != before
@@ -73,9 +81,9 @@ def test_the_next_theme_is_parsed_beforehand_a_piece_at_a_time(parses: list[str]
 
 def test_what_comes_later_is_parsed_too(parses: list[str]) -> None:
     sheet = kept()
-    list(sheet.prepare(LIGHT))
+    list(sheet.prepare(WHITE))
     sheet.add_source("Button { color: $paper; }", ("c", ""))
-    sheet.set_variables(LIGHT)
+    sheet.set_variables(WHITE)
     sheet.reparse()
     assert parses[-1].startswith("Button")
     assert "Button" in sheet.rules_map
@@ -88,3 +96,28 @@ def test_a_mistake_leaves_the_rules_as_they_were() -> None:
     with pytest.raises(UnresolvedVariableError, match="nothing"):
         sheet.reparse()
     assert sheet._rules is before
+
+
+async def test_a_changed_theme_looks_as_one_from_the_start(tmp_path: Path) -> None:
+    def pictured(app: ChatApp) -> list[Strip]:
+        return app.screen._compositor.render_strips(app.size)
+
+    store = Store(tmp_path / "chats.sqlite3")
+    changed, begun = (
+        ChatApp(store, FakeConnection(), settings=Settings(theme=name)) for name in (DARK.name, LIGHT.name)
+    )
+    async with begun.run_test(size=(90, 20)) as pilot:
+        await pilot.pause()
+        begun.chat.desk.composer.blur()
+        await pilot.pause()
+        wanted = pictured(begun)
+    async with changed.run_test(size=(90, 20)) as pilot:
+        await pilot.pause()
+        changed.chat.desk.composer.blur()
+        await pilot.pause()
+        assert pictured(changed) != wanted
+        changed.theme = LIGHT.name
+        await pilot.pause()
+        await until(pilot, lambda: pictured(changed) == wanted)
+        assert isinstance(changed.stylesheet, KeptStylesheet)
+    store.close()

@@ -44,6 +44,7 @@ class LineView(ScrollView):
         self._document = Document()
         self._painter = Painter(self._document)
         self._highlighter = Highlighter()
+        self._theme: dict[str, str] = {}
         self._settling = False
         self._heights_at = 0.0
         self._pacer = Pacer()
@@ -143,9 +144,13 @@ class LineView(ScrollView):
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        """Follow the theme."""
-        self.app.theme_changed_signal.subscribe(self, lambda _theme: self._new_look())
+    def notify_style_update(self) -> None:
+        """Follow the theme with everything else: its signal comes later, after a frame that is half in the old one."""
+        super().notify_style_update()
+        if self._theme is not self.app.theme_variables:
+            self._theme = self.app.theme_variables
+            if self._document.look is not None:
+                self._new_look()
 
     def on_resize(self) -> None:
         """Lay out for another width, keeping the reader's place."""
