@@ -43,6 +43,7 @@ class SparingCompositor(Compositor):
 
     def _render_chops(self, crop: Region, is_rendered_line: Callable[[int], bool]) -> Sequence[Mapping[int, Strip]]:
         """The same for all of a region: for the whole screen, a picture, and what a dialog stands on."""
+        crop = crop.intersection(self.size.region)
         span = crop.x, crop.right
         chops = self._chops({y: span for y in crop.line_range if is_rendered_line(y)})
         return cast("Sequence[Mapping[int, Strip]]", chops)
@@ -69,9 +70,10 @@ class SparingCompositor(Compositor):
             strips = widget.render_lines(Region(x - region.x, first - region.y, width, last - first + 1))
             for y in lines:
                 here = [cut for cut in cuts[y] if x <= cut <= right]
-                # A strip that is asked for itself would remember that, and be garbage in a circle at the next frame.
+                # A strip that is divided into itself would remember that, and be garbage in a circle at the next frame.
                 strip = strips[y - first]
-                pieces = [strip] if len(here) == 2 else strip.divide([cut - x for cut in here[1:]])
+                whole = strip.cell_length == here[1] - x
+                pieces = [strip] if whole else strip.divide([cut - x for cut in here[1:]])
                 left = missing[y]
                 for cut, piece in zip(here, pieces, strict=False):
                     if cut in left:

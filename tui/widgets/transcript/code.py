@@ -79,6 +79,11 @@ class Code:
             return False
         return self._lexed < len(self.rows) - 1 if self.is_open else True
 
+    @property
+    def has_guessed_colours(self) -> bool:
+        """Whether rows were coloured while it grew, by what stood shortly before them."""
+        return self._lexed > 0 and not self.is_exact
+
     def work(self, deadline: float) -> bool:
         """Colour until ``deadline``, in seconds of :func:`time.perf_counter`; say whether it is done."""
         if self.is_open:

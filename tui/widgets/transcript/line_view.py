@@ -147,15 +147,13 @@ class LineView(ScrollView):
     def notify_style_update(self) -> None:
         """Follow the theme with everything else: its signal comes later, after a frame that is half in the old one."""
         super().notify_style_update()
-        if self._theme is not self.app.theme_variables:
-            self._theme = self.app.theme_variables
-            if self._document.look is not None:
-                self._new_look()
+        if self._document.look is not None and self._theme is not self.app.theme_variables:
+            self._new_look()
 
     def on_resize(self) -> None:
         """Lay out for another width, keeping the reader's place."""
         look = self._document.look
-        if look is None or look.width != self._text_area_width:
+        if look is None or look.width != self._text_area_width or self._theme is not self.app.theme_variables:
             self._new_look()
         else:
             self._settle()
@@ -167,6 +165,7 @@ class LineView(ScrollView):
     def _new_look(self) -> None:
         if not self._text_area_width:
             return
+        self._theme = self.app.theme_variables
         document = self._document
         place = self._place()
         if document.look is None or document.look.width != self._text_area_width:
@@ -299,6 +298,10 @@ class LineView(ScrollView):
         stay with their lines, and with them what Textual keeps of a strip: its pieces, its colours, its bytes.
         """
         strips = [self.render_line(y) for y in crop.line_range]
+        look, width = self._document.look, self._text_area_width
+        if look is not None and look.width != width:
+            # Painted between another size and the event that tells of it: as before, until then.
+            strips = [strip.adjust_cell_length(width, look.styles.base) for strip in strips]
         _, background = self.background_colors
         for line_filter in self.get_line_filters():
             strips = [strip.apply_filter(line_filter, background) for strip in strips]

@@ -92,19 +92,23 @@ class Highlighter:
         self._queue: list[Code] = []
         self._window = 0.0
         self._spent = 0.0
+        self._is_recoloured = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is code to colour yet."""
-        return bool(self._queue)
+        """Whether there is code to colour yet, or to paint in other colours."""
+        return bool(self._queue) or self._is_recoloured
 
     def wants(self, line: Line) -> bool:
         """Take up what a line that is painted now shows; says whether it comes later."""
         code = line.colours
         if not isinstance(code, Code) or not code.wants_colours:
             return False
+        was_guessed = code.has_guessed_colours
         if (code.is_open or len(code.text) <= SMALL_CODE) and is_loaded(code.language) and self._at_once(code):
-            return False
+            # Rows above may have other colours now that all of it is there, and are not painted in this frame.
+            self._is_recoloured |= was_guessed and not code.is_open
+            return self._is_recoloured
         if code not in self._queue:
             self._queue.append(code)
         return True
@@ -121,7 +125,7 @@ class Highlighter:
 
     def work(self, deadline: float) -> bool:
         """Go on until ``deadline``; says whether something has its colours now."""
-        changed = False
+        changed, self._is_recoloured = self._is_recoloured, False
         while self._queue and perf_counter() < deadline:
             if not self._queue[0].work(deadline):
                 break
