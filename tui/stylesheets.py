@@ -6,7 +6,7 @@ the key. Here it can be parsed beforehand, a piece at a time, and is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from textual.cache import LRUCache
@@ -60,14 +60,14 @@ class KeptStylesheet(Stylesheet):
         """
         self.parse()
 
-    def update(self, root: DOMNode, animate: bool = False) -> None:
-        """Style a node and all in it anew, and then have painted what has changed.
+    def update_nodes(self, nodes: Iterable[DOMNode], animate: bool = False) -> None:
+        """Style nodes anew, and then have painted what has changed.
 
         Textual has a node painted at each rule that changes, and all in it where those may inherit it: with another
         theme that is each node dozens of times, and half of what this takes.
         """
         if animate:
-            super().update(root, animate)
+            super().update_nodes(nodes, animate)
             return
         # Whether they have to be laid out too.
         asked: dict[DOMNode, bool] = {}
@@ -86,7 +86,7 @@ class KeptStylesheet(Stylesheet):
 
         refresh, Styles.refresh = Styles.refresh, note  # type: ignore[method-assign, assignment]
         try:
-            super().update(root)
+            super().update_nodes(nodes)
         finally:
             Styles.refresh = refresh  # type: ignore[method-assign]
         for node, layout in with_children.items():
