@@ -1,4 +1,4 @@
-"""Something that is called once, some time from now: what a frame costs besides its painting.
+"""Something that is called once, some time from now, however often it is asked for: a frame, or keeping what is typed.
 
 A timer of Textual is a task of its own, and its end a message to the screen, whose queue is looked through then. At
 twenty frames a second these were a tenth of what the chat costs.

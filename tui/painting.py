@@ -30,8 +30,7 @@ class SparingCompositor(Compositor):
         self._dirty_regions.clear()
         if not regions:
             return None
-        size = self.size.region
-        spans = [span for span in self._regions_to_spans(regions) if size.contains(0, span[0])]
+        spans = [span for span in self._regions_to_spans(regions) if 0 <= span[0] < self.size.height]
         if not spans:
             return None
         wanted: dict[int, Span] = {}

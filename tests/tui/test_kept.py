@@ -240,7 +240,7 @@ async def test_a_draft_that_cannot_be_kept_is_told_once_and_given_up_only_when_a
         store.save_draft = fail  # type: ignore[method-assign,assignment]
         for word in ("one", "two", "three"):
             await stage.write(word)
-            await stage.until(lambda: stage.composer._debounce is None)
+            await stage.until(lambda: not stage.composer._debounce.is_set)
         await stage.hears_of("The disk is full.")
         assert sum("The disk is full." in one.message for one in stage.app._notifications) == 1
         await stage.press("ctrl+q")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
+from rich.console import RenderableType
 from textual._compositor import ChopsUpdate, Compositor
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
@@ -88,16 +90,14 @@ class Plain(Compositor):
 
 async def test_only_what_is_painted_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     app, asked = Host(), Counter[str]()
+
+    def counted(name: str, render: Callable[[Region], list[Strip]], crop: Region) -> list[Strip]:
+        asked[name] += crop.height
+        return render(crop)
+
     async with app.run_test(size=SIZE):
         for widget in app.screen.walk_children(Widget, with_self=True):
-            render = widget.render_lines
-
-            def counted(crop: Region, name: str = str(widget.id), render=render) -> list[Strip]:  # type: ignore[no-untyped-def]
-                asked[name] += crop.height
-                strips: list[Strip] = render(crop)
-                return strips
-
-            monkeypatch.setattr(widget, "render_lines", counted)
+            monkeypatch.setattr(widget, "render_lines", partial(counted, str(widget.id), widget.render_lines))
         compositor = app.screen._compositor
         front, left = (app.screen.query_one(f"#{name}").region for name in ("front", "left"))
         assert front.overlaps(app.screen.query_one("#right").region)
@@ -120,16 +120,18 @@ async def test_nothing_dirty_paints_nothing() -> None:
         assert compositor.render_partial_update() is None
 
 
-async def test_another_size_is_painted_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_size_is_painted_whole_and_when_the_widgets_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
     app, updates = Host(), []
     async with app.run_test(size=SIZE) as pilot:
         display = app._display
 
-        def seen(screen: SparingScreen, update: object) -> None:
+        def seen(screen: SparingScreen, update: RenderableType | None) -> None:
             updates.append(screen.size)
-            display(screen, update)  # type: ignore[arg-type]
+            display(screen, update)
 
         monkeypatch.setattr(app, "_display", seen)
+        app.screen._screen_resized(Size(50, 14))
+        assert not updates, "painted before the widgets have heard of their sizes"
         await pilot.resize_terminal(40, 12)
         await pilot.pause()
         assert (40, 12) in updates

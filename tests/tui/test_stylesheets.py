@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.css.errors import UnresolvedVariableError
+from textual.css.model import RuleSet
 from textual.css.parse import parse as textual_parse
 from textual.css.stylesheet import Stylesheet
 from textual.strip import Strip
@@ -27,9 +30,9 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pieces of CSS that are parsed."""
     found: list[str] = []
 
-    def counted(scope: str, css: str, *args: object, **options: object) -> object:
+    def counted(scope: str, css: str, *args: Any, **options: Any) -> Iterable[RuleSet]:
         found.append(css)
-        return textual_parse(scope, css, *args, **options)  # type: ignore[arg-type]
+        return textual_parse(scope, css, *args, **options)
 
     monkeypatch.setattr("textual.css.stylesheet.parse", counted)
     return found

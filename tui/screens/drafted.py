@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
 from textual import work
-from textual.timer import Timer
 from textual.widgets import TextArea
 
 from localqwen.errors import LocalqwenError
+from tui.later import Later
 from tui.sanitize import SafeText, safe_line
 from tui.screens.form import Form
 from tui.widgets.fields import TextField
@@ -35,7 +35,7 @@ class DraftedForm(Form[Result]):
         self._saved = draft
         self._is_saved = save is not None
         self._original = ""
-        self._timer: Timer | None = None
+        self._later = Later(self, self.save)
 
     @property
     def hint(self) -> SafeText:
@@ -59,14 +59,12 @@ class DraftedForm(Form[Result]):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Keep it soon, and once for many keys."""
         event.stop()
-        if self._save is not None and self._timer is None:
-            self._timer = self.set_timer(SAVE_SECONDS, self.save)
+        if self._save is not None:
+            self._later.set(SAVE_SECONDS)
 
     def save(self) -> None:
         """Keep what is typed, in the background."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
+        self._later.cancel()
         text = None if self.area.text == self._original else self.area.text
         if self._save is not None and text != self._saved:
             self._saved = text

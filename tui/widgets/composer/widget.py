@@ -9,11 +9,11 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.timer import Timer
 
 from localqwen.chats.attachment import Attachment
 from tui.attachments import Outgoing
 from tui.completion import SlashItem, as_typed
+from tui.later import Later
 from tui.sanitize import safe_line, without_controls
 from tui.widgets.composer.draft import Attached
 from tui.widgets.composer.keys import ComposerKeys
@@ -82,7 +82,7 @@ class Composer(ComposerKeys):
         ``@`` paths start (default: the working directory); ``editor`` gives the settings' editor.
         """
         super().__init__(send, history=history, folder=folder, editor=editor, placeholder=placeholder, id=id)
-        self._debounce: Timer | None = None
+        self._debounce = Later(self, self._tell_change)
         self.commands = commands
 
     def compose(self) -> ComposeResult:
@@ -167,15 +167,12 @@ class Composer(ComposerKeys):
 
     def changed(self) -> None:
         """Tell the app soon, and once for many keys."""
-        if self._debounce is None and self.is_mounted:
-            self._debounce = self.set_timer(DEBOUNCE_SECONDS, self._tell_change)
+        if self.is_mounted:
+            self._debounce.set(DEBOUNCE_SECONDS)
 
     def forget_change(self) -> None:
         """Tell nothing of what was changed last: it was sent, or another draft is in its place."""
-        if self._debounce is not None:
-            self._debounce.stop()
-            self._debounce = None
+        self._debounce.cancel()
 
     def _tell_change(self) -> None:
-        self._debounce = None
         self.post_message(self.DraftChanged())
